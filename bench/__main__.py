@@ -1,0 +1,130 @@
+"""`python -m bench`: run the measurements, print a table, write JSON."""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+import andon
+from bench import footprint, peer_race, pictures, serving
+
+STARTER = Path(andon.__file__).parent / "starter" / "pcb.onnx"
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--json", type=Path, default=Path("bench-results.json"))
+    parser.add_argument("--rounds", type=int, default=5, help="alternating rounds (median)")
+    parser.add_argument("--seconds", type=float, default=6.0, help="length of one measurement")
+    parser.add_argument("--clients", type=int, default=8, help="clients at saturation")
+    parser.add_argument("--peers", type=Path, help="folder of the peers' environments: race them")
+    options = parser.parse_args()
+    results: dict[str, Any] = {"machine": _machine()}
+    with tempfile.TemporaryDirectory(prefix="andon-bench-") as folder:
+        home = Path(folder) / "home"
+        home.mkdir()
+        boards = pictures.write_boards(Path(folder) / "boards", 48)
+        _prepare(home)
+        if options.peers:
+            results["peers"] = peer_race.race(
+                STARTER,
+                home,
+                boards,
+                options.peers.absolute(),
+                rounds=options.rounds,
+                seconds=options.seconds,
+                clients=options.clients,
+            )
+        else:
+            results["serving"] = serving.throughput(
+                STARTER,
+                home,
+                boards,
+                rounds=options.rounds,
+                seconds=options.seconds,
+                clients=options.clients,
+            )
+            results["cache"] = serving.cache(home, boards, seconds=options.seconds)
+            results["switches"] = serving.switches(home, boards, count=20)
+            results["start"] = footprint.start_and_memory(home, runs=5)
+            results["installation"] = footprint.installation()
+    options.json.write_text(json.dumps(results, indent=2) + "\n")
+    _print(results)
+
+
+def _prepare(home: Path) -> None:
+    """The starter twice (the second as another file), so that there is something to switch."""
+    import onnx  # noqa: PLC0415 - a test dependency; only needed to make a second file
+
+    second = home / "second.onnx"
+    model = onnx.load(STARTER)
+    model.doc_string = "the same network in another file"
+    onnx.save(model, second)
+    env = {**os.environ, "ANDON_HOME": str(home)}
+    for path in (STARTER, second):
+        command = [sys.executable, "-m", "andon", "models", "add", str(path)]
+        subprocess.run(command, env=env, check=True, capture_output=True)
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "cpus": os.cpu_count(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "onnxruntime": version("onnxruntime"),
+        "andon": andon.__version__,
+    }
+
+
+def _print(results: dict[str, Any]) -> None:
+    table = Table("measure", "figure", "aim", title="Andon, measured")
+    table.columns[1].justify = "right"
+    for measure, figure, aim in _rows(results):
+        table.add_row(measure, figure, aim)
+    Console().print(table)
+
+
+def _rows(results: dict[str, Any]) -> list[tuple[str, str, str]]:
+    rows: list[tuple[str, str, str]] = []
+    if "serving" in results:
+        run = results["serving"]
+        rows += [
+            ("bare decode + ONNX Runtime loop", f"{run['bare_per_second']:.1f} /s", ""),
+            ("POST /api/predict at saturation", f"{run['served_per_second']:.1f} /s", ""),
+            ("ratio to the bare loop", f"{run['throughput_ratio']:.3f}", ">= 0.95"),
+            ("one client, median", f"{run['one_client_ms']:.2f} ms", ""),
+            ("overhead on decode + inference", f"{run['overhead_ms']:.2f} ms", "<= 2 ms"),
+            ("memory after the load", f"{run['rss_after_load_mib']:.0f} MiB", ""),
+            ("known pictures (cache)", f"{results['cache']['cached_per_second']:.0f} /s", ""),
+            (
+                f"{results['switches']['switches']} switches: failed of answered",
+                f"{results['switches']['failed']} of {results['switches']['answered']}",
+                "0",
+            ),
+            ("start to ready", f"{results['start']['start_seconds']:.2f} s", "<= 2 s"),
+            ("idle memory, RSS", f"{results['start']['idle_rss_mib']:.0f} MiB", "<= 130"),
+            ("core installation", f"{results['installation']['core_mib']:.0f} MiB", "<= 220"),
+            ("direct dependencies", f"{results['installation']['direct_dependencies']}", "<= 25"),
+        ]
+    if "peers" in results:
+        peers = results["peers"]
+        rows += [(name, f"{rate:.1f} /s", "") for name, rate in peers["per_second"].items()]
+        rows += [
+            ("Andon / LitServe at its best", f"{peers['andon_vs_litserve']:.2f}", ">= 1"),
+            ("Andon / MLServer at its best", f"{peers['andon_vs_mlserver']:.2f}", ">= 1"),
+        ]
+    return rows
+
+
+if __name__ == "__main__":
+    main()

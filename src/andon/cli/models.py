@@ -1,0 +1,271 @@
+"""``andon models``: versions of a model, and which of them serves."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from andon.cli import output
+from andon.cli.opening import actor, opened
+from andon.cli.options import Home, Json, Model, Reason
+from andon.errors import ConfigurationError, InvalidRequest
+
+if TYPE_CHECKING:
+    from andon.store.records import ModelVersion
+
+app = typer.Typer(
+    help="List, add, activate, roll back and delete versions of a model.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+_CHUNK = 1 << 20
+
+
+def _number(text: str) -> int:
+    """``3`` or ``v3``, as people write versions."""
+    digits = text.strip().lower().removeprefix("v")
+    if not digits.isdecimal() or int(digits) < 1:
+        raise typer.BadParameter(f"{text!r} is not a version; write 3 or v3.")
+    return int(digits)
+
+
+Number = Annotated[int, typer.Argument(metavar="VERSION", parser=_number, help="Version: 3 or v3.")]
+
+
+@app.command("list", short_help="List versions.")
+def list_versions(home: Home = None, model: Model = None, as_json: Json = False) -> None:
+    """List the versions of every model, or of one, newest first."""
+    with opened(home) as platform:
+        names = [model] if model else sorted(platform.db.models.names())
+        versions = [version for name in names for version in platform.db.models.list(name)]
+    if as_json:
+        output.print_json(versions)
+    elif versions:
+        output.table(
+            ["model", "version", "status", "file", "size", "uploaded", "inferences", "notes"],
+            [_row(version) for version in versions],
+            numbers="size, inferences",
+        )
+    else:
+        output.say("No versions yet. Add one: andon models add FILE (or: andon demo).")
+
+
+@app.command(short_help="Show one version.")
+def show(version: Number, home: Home = None, model: Model = None, as_json: Json = False) -> None:
+    """Show one version: what it is, where it came from, how it has done."""
+    with opened(home) as platform:
+        name = model or platform.settings.default_model
+        record = platform.db.models.get(name, version)
+        path = platform.registry.get_model_path(version, name)
+    if as_json:
+        output.print_json(record)
+        return
+    about = record.description
+    inputs = f"{about.get('width')} × {about.get('height')} × {about.get('channels')}"
+    output.fields(
+        {
+            "model": record.model,
+            "version": f"v{record.version}",
+            "status": record.status + (" (active)" if record.is_active else ""),
+            "damaged": record.damaged,
+            "file": path,
+            "uploaded as": record.filename,
+            "sha-256": record.file_hash,
+            "size": output.size(record.file_size),
+            "format": record.format,
+            "task": about.get("task"),
+            "labels": ", ".join(about.get("labels", [])),
+            "input": inputs if about.get("width") else None,
+            "resize": about.get("resize"),
+            "head": about.get("head"),
+            "warnings": " ".join(about.get("warnings", [])),
+            "source": record.source,
+            "uploaded": output.moment(record.upload_date),
+            "deployed": output.moment(record.deployed_date),
+            "inferences": record.total_inferences,
+            "detections": record.total_detections,
+            "mean inference": output.milliseconds(record.avg_inference_time)
+            if record.total_inferences
+            else None,
+            "notes": record.notes,
+        }
+    )
+
+
+@app.command(short_help="Check, prove and register a model file.")
+def add(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", exists=True, dir_okay=False, readable=True, help=".onnx or .eim file."
+        ),
+    ],
+    home: Home = None,
+    model: Model = None,
+    notes: Annotated[str, typer.Option(metavar="TEXT", help="What is new in it.")] = "",
+    activate: Annotated[
+        bool, typer.Option("--activate/--no-activate", help="Let it serve once it is proven.")
+    ] = True,
+    labels: Annotated[str, typer.Option(metavar="A,B,C", help="Class names in class order.")] = "",
+    task: Annotated[
+        str,
+        typer.Option(
+            metavar="TASK",
+            help="object-detection, image-classification or anomaly-detection.",
+        ),
+    ] = "",
+    head: Annotated[
+        str,
+        typer.Option(
+            metavar="HEAD",
+            help="Output layout: yolov5, yolov8, end2end, rtdetr, fomo or classification.",
+        ),
+    ] = "",
+    resize: Annotated[str, typer.Option(metavar="HOW", help="stretch, letterbox or crop.")] = "",
+    size: Annotated[
+        str, typer.Option(metavar="WxH", help="Input size in pixels, e.g. 640x640.")
+    ] = "",
+    layout: Annotated[str, typer.Option(metavar="LAYOUT", help="nchw or nhwc.")] = "",
+    scale: Annotated[
+        str, typer.Option(metavar="SCALE", help="Pixel values: unit, byte, signed or imagenet.")
+    ] = "",
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="0..1",
+            min=0,
+            max=1,
+            help="Confidence threshold of this model.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check, prove and register a model file, and let it serve.
+
+    What the file is, its input and its output are recognised; the options from --labels to
+    --threshold override that where a file says too little.
+    """
+    options = _options(
+        task=task,
+        head=head,
+        labels=[label.strip() for label in labels.split(",") if label.strip()],
+        resize=resize,
+        layout=layout,
+        scale=scale,
+        threshold=threshold,
+        **_size(size),
+    )
+    with opened(home) as platform:
+        incoming = platform.registry.receive(platform.settings.max_model_bytes)
+        with incoming:
+            with file.open("rb") as source:
+                while chunk := source.read(_CHUNK):
+                    incoming.write(chunk)
+            received = incoming.finish()
+            deployed = platform.deployments.deploy(
+                received,
+                filename=file.name,
+                model=model,
+                notes=notes,
+                options=options,
+                source="cli",
+                actor=actor(),
+                activate=activate,
+            )
+    version = deployed.version
+    if as_json:
+        output.print_json({"version": version, "duplicate": deployed.duplicate})
+        return
+    what = "was already registered" if deployed.duplicate else "registered"
+    output.say(f"Model {version.model} v{version.version} ({file.name}) {what}.")
+    for warning in version.description.get("warnings", []):
+        output.say(f"Note: {warning}")
+    if version.is_active:
+        output.say(f"It serves now. Try: andon predict IMAGE --model {version.model}")
+    else:
+        output.say(f"Let it serve: andon models activate {version.version} -m {version.model}")
+
+
+@app.command(short_help="Let a version serve.")
+def activate(
+    version: Number,
+    home: Home = None,
+    model: Model = None,
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Prove a version and let it serve in place of the active one."""
+    with opened(home) as platform:
+        name = model or platform.settings.default_model
+        platform.deployments.activate(name, version, reason, actor())
+        record = platform.db.models.get(name, version)
+    if as_json:
+        output.print_json(record)
+    else:
+        output.say(f"Model {name} v{version} serves now.")
+
+
+@app.command(short_help="Go back to the version before.")
+def rollback(
+    home: Home = None, model: Model = None, reason: Reason = "", as_json: Json = False
+) -> None:
+    """Go back to the version that served before the active one."""
+    with opened(home) as platform:
+        name = model or platform.settings.default_model
+        before = platform.db.models.active(name)
+        platform.deployments.rollback(name, reason, actor())
+        after = platform.db.models.active(name)
+    if as_json:
+        output.print_json({"version": after, "previous_version": before})
+    elif after is not None and before is not None:
+        output.say(f"Model {name} v{after.version} serves now, in place of v{before.version}.")
+
+
+@app.command(short_help="Delete a version and its file.")
+def delete(
+    version: Number,
+    home: Home = None,
+    model: Model = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a version and its file. Its predictions stay in the log."""
+    with opened(home) as platform:
+        name = model or platform.settings.default_model
+        record = platform.db.models.get(name, version)
+        if not yes and not typer.confirm(
+            f"Delete {name} v{version} ({record.filename})?", err=True
+        ):
+            raise ConfigurationError("Nothing was deleted.", hint="Scripts answer with --yes.")
+        platform.deployments.delete(name, version)
+    output.say(f"Model {name} v{version} deleted.")
+
+
+def _row(version: "ModelVersion") -> list[object]:
+    status = "damaged" if version.damaged else version.status
+    return [
+        version.model,
+        f"v{version.version}",
+        status + (" *" if version.is_active else ""),
+        version.filename,
+        output.size(version.file_size),
+        output.moment(version.upload_date),
+        version.total_inferences,
+        version.notes,
+    ]
+
+
+def _size(text: str) -> dict[str, int]:
+    """``640x480`` as width and height, pixels."""
+    if not text:
+        return {}
+    width, cross, height = text.lower().replace("×", "x").partition("x")
+    if not cross or not width.isdecimal() or not height.isdecimal():
+        raise InvalidRequest(f"--size {text} is not a size.", hint="Write it as 640x640.")
+    return {"width": int(width), "height": int(height)}
+
+
+def _options(**given: Any) -> dict[str, Any] | None:
+    """What was given of a model's options; None when nothing was."""
+    return {name: value for name, value in given.items() if value not in ("", None, [])} or None

@@ -1,0 +1,220 @@
+"""Builds the parts from the settings, starts and stops them in order.
+
+The only module that knows every room. A server starts everything; other commands open the
+same installation without threads of its own, beside a running server or without one.
+"""
+
+import fcntl
+import os
+import threading
+from pathlib import Path
+from typing import IO, Any
+
+import prometheus_client
+import structlog
+from prometheus_client import CollectorRegistry, Gauge
+
+from andon.errors import AndonError, ConfigurationError
+from andon.jobs.queue import JobQueue
+from andon.logs import logging_setup
+from andon.registry.registry import ModelRegistry
+from andon.serving import housekeeping, predict_jobs
+from andon.serving.deployment import Deployments
+from andon.serving.engine import InferenceEngine
+from andon.serving.metrics import ServingMetrics
+from andon.serving.periodic import Periodic
+from andon.serving.predict_jobs import PredictJobs
+from andon.serving.watcher import DeploymentWatcher
+from andon.settings import Settings
+from andon.store.database import Database
+from andon.store.pictures import Pictures
+from andon.store.records import Job
+
+log = structlog.get_logger("andon.platform")
+
+REFRESH_SECONDS = 1.0
+"""How soon a server notices what another process activated, seconds."""
+
+
+class Platform:
+    """An installation, opened.
+
+    Args:
+        settings: Where it is and how it behaves.
+
+    Raises:
+        ConfigurationError: A folder cannot be made or written.
+        DatabaseDamaged: The database file is not usable; it is left as it is.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        _make_folders(settings)
+        # Each counter would come with a second series that says when it was made.
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.collector = CollectorRegistry()
+        self.metrics = ServingMetrics(settings.default_model, self.collector)
+        self.db = Database(
+            settings.url,
+            default_model=settings.default_model,
+            commit_linger=settings.commit_linger,
+        )
+        self.registry = ModelRegistry(
+            self.db, settings.models, default_model=settings.default_model
+        )
+        self.pictures = Pictures(settings.uploads, min_free_bytes=settings.min_free_bytes)
+        self.engine = InferenceEngine(
+            self.db, self.registry, settings, metrics=self.metrics, pictures=self.pictures
+        )
+        self.deployments = Deployments(self.db, self.registry, self.engine, settings)
+        self.watcher = DeploymentWatcher(self.deployments, settings)
+        self._predict_jobs = PredictJobs(self.engine)
+        self.jobs = JobQueue(
+            self.db,
+            settings,
+            {predict_jobs.KIND: self._predict_jobs.run},
+            # The home lock keeps other servers away, and only servers run jobs.
+            alone=self.db.dialect == "sqlite",
+        )
+        self._periodic = [
+            Periodic("refresh", REFRESH_SECONDS, self.engine.refresh),
+            Periodic(
+                "housekeeping",
+                housekeeping.INTERVAL,
+                lambda: housekeeping.sweep(self.pictures, settings),
+                at_once=True,
+            ),
+        ]
+        queued = Gauge("andon_jobs_queued", "Jobs that wait.", registry=self.collector)
+        queued.set_function(self._jobs_queued)
+        self.metrics.queue_size.set_function(self._jobs_queued)
+        self._lock: IO[str] | None = None
+        self._serving = False
+        self._stopping = threading.Lock()
+        self._stopped = False
+
+    def start(self, serve: bool = True) -> None:
+        """Begin.
+
+        Args:
+            serve: Whether to be the server: mend what a crash left, load the active
+                versions, run jobs, watch the deploy folder. Without, versions are loaded
+                when they are first asked for.
+
+        Raises:
+            ConfigurationError: Another server runs on this installation.
+        """
+        logging_setup(self.settings, serve=serve)
+        if not serve:
+            return
+        self._lock_home()
+        try:
+            for mended in self.registry.reconcile():
+                log.warning(f"Mended at start: {mended}")
+            self._serving = True
+            self.engine.start()
+            self.jobs.start()
+            if self.settings.watch:
+                self.watcher.start()
+            for periodic in self._periodic:
+                periodic.start()
+        except BaseException:
+            self.stop()
+            raise
+        log.info("Started", home=self.settings.home)
+
+    def stop(self) -> None:
+        """End in order: take nothing new, finish what runs, write what waits. Repeatable."""
+        with self._stopping:
+            if self._stopped:
+                return
+            self._stopped = True
+            if self._serving:
+                self.watcher.stop()
+                for periodic in self._periodic:
+                    periodic.stop()
+                self.jobs.stop()
+            self.engine.stop()
+            self.db.close()
+            if self._serving:
+                log.info("Stopped")
+            if self._lock is not None:
+                self._lock.close()
+                self._lock = None
+
+    def predict_later(self, data: bytes, **asked: Any) -> Job:
+        """Queue a picture; the job is durable when this returns.
+
+        Args:
+            data: JPEG, PNG or BMP file.
+            asked: `image_name`, and `model`, `version`, `threshold`, `subject`,
+                `request_id` as for `InferenceEngine.answer`.
+
+        Raises:
+            Saturated: Too many jobs are waiting.
+            AndonError: As `PredictJobs.payload`.
+        """
+        self.jobs.require_room()
+        return self.jobs.enqueue(predict_jobs.KIND, self._predict_jobs.payload(data, **asked))
+
+    def _jobs_queued(self) -> float:
+        """For Prometheus: a scrape must not fail because the database does."""
+        try:
+            return float(self.jobs.size())
+        except AndonError:
+            return float("nan")
+
+    def _lock_home(self) -> None:
+        """Refuse a second server on the same SQLite installation.
+
+        The lock is the kernel's, so a killed server leaves none behind.
+        """
+        if self.db.dialect != "sqlite":
+            return
+        path = self.settings.home / "andon.lock"
+        file = path.open("a+", encoding="ascii")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            other = file.read(20).strip()
+            file.close()
+            raise ConfigurationError(
+                f"Another Andon server (process {other or 'unknown'}) runs on "
+                f"{self.settings.home}.",
+                hint="Stop it, or give this one another ANDON_HOME.",
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        self._lock = file
+
+
+def _make_folders(settings: Settings) -> None:
+    """Make the installation's folders, writable.
+
+    Raises:
+        ConfigurationError: One cannot be made or written.
+    """
+    folders = (
+        settings.home,
+        settings.models,
+        settings.deploy,
+        settings.uploads,
+        settings.output,
+        settings.log.parent,
+    )
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unusable(folder, error.strerror or str(error)) from error
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise _unusable(folder, "permission denied")
+
+
+def _unusable(folder: Path, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The folder {folder} cannot be used: {why}.",
+        hint="Give it to the user Andon runs as (chown), or set ANDON_HOME to another folder.",
+    )

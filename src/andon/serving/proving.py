@@ -1,0 +1,162 @@
+"""A version is proven before it serves: loaded, warmed and run on a sample.
+
+What a file claims is checked by `runtimes`; proving shows that this machine can run it,
+and how fast.
+"""
+
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from andon.errors import AndonError, InvalidRequest, ModelRejected, Unavailable
+from andon.runtimes import formats
+from andon.runtimes.base import (
+    LoadedModel,
+    ModelDescription,
+    ModelOptions,
+    Picture,
+    RuntimeConfig,
+)
+from andon.settings import Settings
+
+_SAMPLE_RUNS = 3
+_MAX_DEFAULT_WORKERS = 4
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """A model that was run, ready to serve.
+
+    Attributes:
+        loaded: The caller's to close, unless it is handed to a slot.
+        description: What the model says of itself.
+        proof: What was measured; kept with the version.
+    """
+
+    loaded: LoadedModel
+    description: ModelDescription
+    proof: dict[str, Any]
+
+
+def cpus() -> int:
+    """CPUs this process may use (a container or `taskset` may leave it fewer)."""
+    return len(os.sched_getaffinity(0))
+
+
+def runtime_config(settings: Settings, model_format: str) -> RuntimeConfig:
+    """How much of the machine a loaded version of this format may use."""
+    workers = settings.inference_workers or min(_MAX_DEFAULT_WORKERS, cpus())
+    return RuntimeConfig(
+        workers=settings.eim_processes if model_format == "eim" else workers,
+        threads=settings.inference_threads or cpus(),
+        message_timeout=settings.eim_timeout,
+        start_timeout=settings.eim_start_timeout,
+        memory_bytes=settings.eim_memory_bytes,
+    )
+
+
+def model_options(options: dict[str, Any] | None) -> ModelOptions:
+    """What a person overrode at upload, checked.
+
+    Raises:
+        InvalidRequest: An unknown option or a value of the wrong kind.
+    """
+    try:
+        return msgspec.convert(options or {}, ModelOptions)
+    except msgspec.ValidationError as error:
+        names = ", ".join(field.name for field in msgspec.structs.fields(ModelOptions))
+        raise InvalidRequest(
+            f"The model options cannot be used: {error}.",
+            hint=f"Options are {names}.",
+            errors=[{"field": "options", "detail": str(error)}],
+        ) from None
+
+
+def load(path: Path, options: dict[str, Any] | None, settings: Settings) -> LoadedModel:
+    """Load a model file with the settings of this installation.
+
+    Raises:
+        ModelRejected: It cannot be loaded, whatever the reason was.
+    """
+    chosen = model_options(options)
+    try:
+        runtime = formats.recognise(path)
+        return formats.load(path, chosen, runtime_config(settings, runtime.format))
+    except Unavailable as error:
+        # It crashed or hung while starting: that is what this file does.
+        raise ModelRejected(
+            f"The model cannot be loaded: {error.detail}", hint=error.hint
+        ) from error
+    except AndonError:
+        raise
+    # A runtime is other people's code reading a file that may hold anything: whatever it
+    # raises means that this file does not load.
+    except Exception as error:
+        raise ModelRejected(
+            f"The model cannot be loaded: {type(error).__name__}: {error}.",
+            hint="Export the model again, or check that it is complete.",
+        ) from error
+
+
+def prove(path: Path, options: dict[str, Any] | None, settings: Settings) -> Proof:
+    """Load a model file and run it on a sample picture.
+
+    Args:
+        path: The file; an `.eim` must be executable.
+        options: What a person overrode, by `ModelOptions` field.
+        settings: Threads, processes and deadlines to prove it with.
+
+    Returns:
+        The proof. `proof` holds `loaded_ms`, `latency_ms` (median of a few runs) and
+        `sample` ("640x640x3").
+
+    Raises:
+        ModelRejected: It does not load, or does not answer.
+    """
+    started = time.perf_counter()
+    loaded = load(path, options, settings)
+    try:
+        loaded_ms = (time.perf_counter() - started) * 1000
+        description = loaded.description
+        picture = sample(description)
+        runs = [_timed_run(loaded, picture, settings) for _ in range(_SAMPLE_RUNS)]
+    except BaseException as error:
+        loaded.close()
+        if not isinstance(error, Exception):
+            raise
+        why = error.detail if isinstance(error, AndonError) else f"{type(error).__name__}: {error}."
+        raise ModelRejected(
+            f"The model loads, but does not answer a sample picture: {why}",
+            hint="Try the model outside Andon with a picture of the same size.",
+        ) from error
+    proof = {
+        "loaded_ms": round(loaded_ms, 1),
+        "latency_ms": round(statistics.median(runs), 2),
+        "sample": f"{description.width}x{description.height}x{description.channels}",
+    }
+    return Proof(loaded, description, proof)
+
+
+def sample(description: ModelDescription) -> Picture:
+    """A picture of the model's input size: gradients and noise, the same every time.
+
+    Plain gray would let a model skip the work that real pictures cause (suppression).
+    """
+    height, width = max(1, description.height), max(1, description.width)
+    noise = np.random.default_rng(0).integers(0, 64, (height, width, 3), np.uint8)
+    across = np.linspace(0, 191, width, dtype=np.uint8)[None, :, None]
+    pixels = noise + across
+    if description.channels == 1:
+        pixels = np.ascontiguousarray(pixels[:, :, 0])
+    return Picture(pixels, width, height, "PNG")
+
+
+def _timed_run(loaded: LoadedModel, picture: Picture, settings: Settings) -> float:
+    """Milliseconds of one inference."""
+    started = time.perf_counter()
+    loaded.infer(picture, deadline=time.monotonic() + settings.request_timeout)
+    return (time.perf_counter() - started) * 1000

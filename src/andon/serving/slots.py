@@ -1,0 +1,143 @@
+"""Loaded versions: who may use one, and when it may be closed.
+
+A slot is held while a request runs on it. Taking it out of service stops new holders; it
+is closed when the last one has let go, so that a switch costs nobody an answer.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from andon.runtimes.base import LoadedModel
+from andon.serving.metrics import VersionMeters
+from andon.store.records import ModelVersion
+
+Result = TypeVar("Result")
+
+
+class SlotState(msgspec.Struct, frozen=True):
+    """What serves a model, for people and health checks.
+
+    Attributes:
+        version: The version that is active by the registry, or None.
+        serving: The version that is loaded and answers, or None.
+        loaded: Whether the active version is the one that answers.
+        since: When the loaded version took over, or None.
+        problem: What is wrong, in sentences; empty when nothing is.
+    """
+
+    model: str
+    version: int | None
+    serving: int | None
+    loaded: bool
+    since: datetime | None
+    problem: str
+
+
+class Slot:
+    """One loaded version with threads of its own.
+
+    Args:
+        version: The version's record when it was loaded.
+        model: Ready to answer; closed by the slot.
+        threshold: Confidence threshold where a request names none.
+        meters: Where its numbers are counted.
+        since: When it took over.
+    """
+
+    def __init__(
+        self,
+        version: ModelVersion,
+        model: LoadedModel,
+        *,
+        threshold: float,
+        meters: VersionMeters,
+        since: datetime,
+    ) -> None:
+        self.version = version
+        self.model = model
+        self.threshold = threshold
+        self.meters = meters
+        self.since = since
+        self.gray = model.description.channels == 1
+        # One thread more than the model can use: it decodes the next picture meanwhile.
+        self._pool = ThreadPoolExecutor(
+            model.capacity + 1, thread_name_prefix=f"andon-{version.model}-v{version.version}"
+        )
+        self._condition = threading.Condition()
+        self._in_flight = 0
+        self._touched = time.monotonic()
+        self._retired = False
+        self._closed = False
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that hold this slot."""
+        return self._in_flight
+
+    @property
+    def idle_since(self) -> float:
+        """`time.monotonic()` of its last use; infinity while a request holds it."""
+        with self._condition:
+            return math.inf if self._in_flight else self._touched
+
+    @property
+    def closed(self) -> bool:
+        """Whether the model is closed; nobody holds the slot then."""
+        return self._closed
+
+    def hold(self) -> bool:
+        """Keep the slot open for one request; False when it is being taken out of service."""
+        with self._condition:
+            if self._retired:
+                return False
+            self._in_flight += 1
+            return True
+
+    def release(self, _: object = None) -> None:
+        """The request is done with the slot. (The argument lets futures call this.)"""
+        with self._condition:
+            self._in_flight -= 1
+            self._touched = time.monotonic()
+            if self._in_flight == 0:
+                self._condition.notify_all()
+
+    def submit(self, work: Callable[..., Result], /, *given: Any) -> "Future[Result]":
+        """Run `work` on the slot's threads; lets go of the slot when that has ended.
+
+        The caller holds the slot. Letting go is tied to the work and not to the caller,
+        who may give up waiting while the model is still busy.
+        """
+        try:
+            future = self._pool.submit(work, *given)
+        except BaseException:
+            self.release()
+            raise
+        future.add_done_callback(self.release)
+        return future
+
+    def drain(self, timeout: float) -> bool:
+        """Take the slot out of service and close it when the last request has ended.
+
+        Args:
+            timeout: Seconds to wait for requests; then the model is closed under them
+                (they get an error).
+
+        Returns:
+            Whether every request had ended by itself.
+        """
+        with self._condition:
+            self._retired = True
+            idle = self._condition.wait_for(lambda: self._in_flight == 0, timeout)
+            if self._closed:
+                return idle
+            self._closed = True
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.model.close()
+        return idle

@@ -1,0 +1,245 @@
+"""Every setting of Andon: name, default, unit and meaning.
+
+One class, read from the environment (prefix ``ANDON_``) and from ``.env`` in the
+working directory. The bare names that the replaced systems used (``CONFIDENCE_THRESHOLD``,
+``DATABASE_URL``, …) are accepted as aliases. `docs/configuration.md` is generated from
+this file; a check fails when they differ.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _names(field: str, *bare: str) -> AliasChoices:
+    """The prefixed name first, then the bare names older installations used."""
+    return AliasChoices(f"ANDON_{field.upper()}", *bare, field)
+
+
+class Settings(BaseSettings):
+    """All settings, with the defaults of a small edge box.
+
+    Raises:
+        pydantic.ValidationError: A value does not parse or is out of range.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="ANDON_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+    )
+
+    # -- Where things are ---------------------------------------------------------------
+    home: Path = Field(
+        default=Path("~/.andon"),
+        description="Folder that holds everything an embedded installation owns.",
+    )
+    database_url: str = Field(
+        default="",
+        validation_alias=_names("database_url", "DATABASE_URL"),
+        description="SQLAlchemy URL of the database. Empty: SQLite at HOME/andon.db.",
+    )
+    models_dir: Path | None = Field(
+        default=None, description="Stored model files. Default: HOME/models."
+    )
+    deploy_dir: Path | None = Field(
+        default=None, description="Watch folder for automatic deployment. Default: HOME/deploy."
+    )
+    uploads_dir: Path | None = Field(
+        default=None, description="Received pictures, by content. Default: HOME/uploads."
+    )
+    output_dir: Path | None = Field(
+        default=None, description="Cache of annotated pictures. Default: HOME/output."
+    )
+    log_file: Path | None = Field(default=None, description="Log file. Default: HOME/andon.log.")
+
+    # -- HTTP ---------------------------------------------------------------------------
+    host: str = Field(
+        default="127.0.0.1",
+        validation_alias=_names("host", "API_HOST"),
+        description="Address to listen on. Anything but loopback needs credentials.",
+    )
+    port: int = Field(
+        default=8080,
+        ge=0,
+        le=65535,
+        validation_alias=_names("port", "API_PORT"),
+        description="TCP port of the API, the dashboard and /metrics. 0 picks a free one.",
+    )
+    auth: Literal["auto", "required", "off"] = Field(
+        default="auto",
+        description="Who must show a key: auto = everybody unless bound to loopback.",
+    )
+    api_key: SecretStr = Field(
+        default=SecretStr(""),
+        validation_alias=_names("api_key", "API_KEY"),
+        description="The key that X-API-Key must carry; at least 16 characters.",
+    )
+    allowed_hosts: str = Field(
+        default="",
+        description="Further Host header values to accept, comma-separated (a proxy's name).",
+    )
+    request_timeout: float = Field(
+        default=30.0, gt=0, description="Deadline of one request, seconds, queueing included."
+    )
+    max_image_bytes: int = Field(
+        default=10 * 1024 * 1024,
+        ge=1024,
+        validation_alias=_names("max_image_bytes", "MAX_FILE_SIZE"),
+        description="Largest picture accepted, bytes.",
+    )
+    max_image_pixels: int = Field(
+        default=40_000_000,
+        ge=1,
+        description="Largest picture accepted, width times height, before it is decoded.",
+    )
+    max_model_bytes: int = Field(
+        default=512 * 1024 * 1024, ge=1024, description="Largest model file accepted, bytes."
+    )
+
+    # -- Serving ------------------------------------------------------------------------
+    default_model: str = Field(
+        default="pcb", description="Registered model meant where a route names none."
+    )
+    confidence_threshold: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        validation_alias=_names("confidence_threshold", "CONFIDENCE_THRESHOLD"),
+        description="Lowest confidence of an answered detection, 0 to 1. Lower finds more, "
+        "with more false alarms.",
+    )
+    inference_workers: int = Field(
+        default=0, ge=0, description="Inferences at a time per model. 0: one per CPU, at most 4."
+    )
+    inference_threads: int = Field(
+        default=0,
+        ge=0,
+        description="Threads ONNX Runtime may use inside one inference. 0: one per CPU.",
+    )
+    queue_size: int = Field(
+        default=256, ge=1, description="Requests that may wait or run; beyond: 503."
+    )
+    result_cache_size: int = Field(
+        default=512,
+        ge=0,
+        description="Answers kept in memory for identical pictures, entries. 0: no cache.",
+    )
+    eim_processes: int = Field(
+        default=1, ge=1, le=16, description="Processes per active .eim version."
+    )
+    eim_timeout: float = Field(
+        default=10.0, gt=0, description="Deadline of one message to an .eim process, seconds."
+    )
+    eim_start_timeout: float = Field(
+        default=30.0,
+        gt=0,
+        description="Time an .eim process has to start and answer its first inference, seconds.",
+    )
+    eim_memory_bytes: int = Field(
+        default=2 * 1024**3,
+        ge=0,
+        description="Address space of an .eim process, bytes. 0: no limit.",
+    )
+
+    # -- Log, retention -----------------------------------------------------------------
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO",
+        validation_alias=_names("log_level", "LOG_LEVEL"),
+        description="Least severe message that is logged.",
+    )
+    commit_linger: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Extra time a group commit waits for more rows, seconds. An SD card gains "
+        "from 0.01.",
+    )
+    keep_uploads_days: float = Field(
+        default=7.0, gt=0, description="Received pictures are deleted after this many days."
+    )
+    keep_output_days: float = Field(
+        default=30.0,
+        gt=0,
+        description="Cached annotated pictures are deleted after this many days.",
+    )
+    max_uploads_bytes: int = Field(
+        default=2 * 1024**3,
+        ge=0,
+        description="Received pictures are deleted, oldest first, beyond this many bytes. "
+        "0: no limit.",
+    )
+    min_free_bytes: int = Field(
+        default=200 * 1024**2,
+        ge=0,
+        description="Below this much free disk, pictures are no longer kept; answers go on.",
+    )
+
+    # -- Jobs, watch folder -------------------------------------------------------------
+    job_workers: int = Field(default=1, ge=0, le=64, description="Threads that run queued jobs.")
+    job_attempts: int = Field(
+        default=3, ge=1, description="Times a job is tried before it counts as failed."
+    )
+    max_queued_jobs: int = Field(
+        default=10_000, ge=1, description="Jobs that may wait; beyond: 503."
+    )
+    watch: bool = Field(default=True, description="Deploy model files dropped into DEPLOY_DIR.")
+    watch_settle: float = Field(
+        default=1.0,
+        gt=0,
+        description="Time a file's size must stand still before it counts as complete, seconds.",
+    )
+    watch_timeout: float = Field(
+        default=10.0,
+        gt=0,
+        description="Time without growth after which an unusable file is rejected, seconds.",
+    )
+
+    @field_validator("home", mode="after")
+    @classmethod
+    def _expand(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only programs of this machine can reach the server."""
+        return self.host in {"127.0.0.1", "::1", "localhost"}
+
+    @property
+    def credentials_required(self) -> bool:
+        """Whether every route but health needs a principal."""
+        return self.auth == "required" or (self.auth == "auto" and not self.loopback)
+
+    @property
+    def url(self) -> str:
+        """The database URL in force."""
+        return self.database_url or f"sqlite:///{self.home / 'andon.db'}"
+
+    @property
+    def models(self) -> Path:
+        """Folder of stored model files: ``models/<model>/model_v<N>.<suffix>``."""
+        return self.models_dir or self.home / "models"
+
+    @property
+    def deploy(self) -> Path:
+        """The watch folder."""
+        return self.deploy_dir or self.home / "deploy"
+
+    @property
+    def uploads(self) -> Path:
+        """Folder of received pictures."""
+        return self.uploads_dir or self.home / "uploads"
+
+    @property
+    def output(self) -> Path:
+        """Folder of cached annotated pictures."""
+        return self.output_dir or self.home / "output"
+
+    @property
+    def log(self) -> Path:
+        """The log file."""
+        return self.log_file or self.home / "andon.log"

@@ -1,0 +1,1 @@
+"""Package data: the starter detector `pcb` (ONNX) and its model card."""

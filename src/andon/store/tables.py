@@ -1,0 +1,255 @@
+"""The tables, once, for SQLite and PostgreSQL.
+
+Column names are the ones the replaced systems documented; where they differ from the names
+here, the SQLite views `models`, `inferences` and `metrics` (see the migrations) give the old
+ones. Times are UTC; ids that outsiders see are UUIDv7 text.
+
+They are plain tables, not mapped classes: every query is written out in a repository, and
+SQLAlchemy's object mapper would cost each start a quarter of a second and five megabytes.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+# Python's None is SQL's NULL: a JSON 'null' would be a third kind of nothing.
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
+class Timestamp(TypeDecorator[datetime]):
+    """UTC time: `timestamptz` on PostgreSQL, ISO 8601 text with `Z` on SQLite.
+
+    Text keeps raw SQL readable (`sqlite3 andon.db`) and sorts by time.
+    """
+
+    impl = String(32)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        """The column type of this database."""
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(DateTime(timezone=True))
+        return dialect.type_descriptor(String(32))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Refuse naive times: a guess about the zone would be wrong silently."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone cannot be stored; give it a UTC offset")
+        if dialect.name == "postgresql":
+            return value
+        return iso(value)
+
+    def process_result_value(self, value: Any, _dialect: Dialect) -> datetime | None:
+        """Always an aware UTC `datetime`."""
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return datetime.fromisoformat(value)
+        return value.astimezone(UTC) if isinstance(value, datetime) else None
+
+
+def iso(value: datetime) -> str:
+    """ISO 8601 in UTC with microseconds and `Z`: fixed width, so text order is time order."""
+    return value.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+# Every constraint has a name, so that migrations can address it.
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _must(name: str, kind: Any, *more: Any, **options: Any) -> Column[Any]:
+    """A column that always has a value."""
+    return Column(name, kind, *more, nullable=False, **options)
+
+
+def _may(name: str, kind: Any, *more: Any) -> Column[Any]:
+    """A column that may be empty."""
+    return Column(name, kind, *more, nullable=True)
+
+
+# A model people call by name: `pcb`, `heart-disease`, …
+registered_models = Table(
+    "registered_models",
+    metadata,
+    _must("name", String(64), primary_key=True),
+    _must("task", String(32)),
+    _must("created_at", Timestamp),
+)
+
+# One version of a registered model, its file and its running totals.
+model_versions = Table(
+    "model_versions",
+    metadata,
+    _must("id", Integer, primary_key=True, autoincrement=True),
+    _must("model_name", String(64), ForeignKey("registered_models.name")),
+    _must("version", Integer),
+    _must("filename", String(255)),
+    _must("file_hash", String(64)),
+    _must("file_size", BigInteger),
+    _must("format", String(16)),
+    _must("status", String(16)),
+    _must("is_active", Boolean, default=False),
+    _must("source", String(16)),
+    _must("notes", Text, default=""),
+    _must("options", Json),
+    _must("description", Json),
+    _must("created_at", Timestamp),
+    _may("deployed_at", Timestamp),
+    _may("deleted_at", Timestamp),
+    _must("damaged", Text, default=""),
+    _may("proof", Json),
+    _must("total_inferences", BigInteger, default=0),
+    _must("total_detections", BigInteger, default=0),
+    _must("total_inference_time", Float, default=0.0),
+    _must("total_confidence", Float, default=0.0),
+    _may("algorithm", String(64)),
+    _may("accuracy", Float),
+    _may("f1_score", Float),
+    _may("precision", Float),
+    _may("recall", Float),
+    _may("roc_auc", Float),
+    _may("hyperparameters", Json),
+    _may("feature_names", Json),
+    Index("uq_model_versions_model_name_version", "model_name", "version", unique=True),
+    # A deleted version's file may be registered again.
+    Index(
+        "uq_model_versions_model_name_file_hash",
+        "model_name",
+        "file_hash",
+        unique=True,
+        sqlite_where=text("deleted_at IS NULL"),
+        postgresql_where=text("deleted_at IS NULL"),
+    ),
+    # Exactly one active version per model, whatever two processes do at once.
+    Index(
+        "uq_model_versions_active",
+        "model_name",
+        unique=True,
+        sqlite_where=text("is_active"),
+        postgresql_where=text("is_active"),
+    ),
+    CheckConstraint("status IN ('training', 'staging', 'production', 'archived')", name="status"),
+    sqlite_autoincrement=True,
+)
+
+# One answer of one version: what was asked, what was said, how long it took.
+predictions = Table(
+    "predictions",
+    metadata,
+    _must("id", String(36), primary_key=True),
+    _must("model_id", Integer, ForeignKey("model_versions.id")),
+    _must("source", String(16)),
+    _must("role", String(16)),
+    _must("status", String(16)),
+    _must("error", Text, default=""),
+    _may("subject", String(255)),
+    _may("request_id", String(255)),
+    _may("image_name", String(255)),
+    _may("image_hash", String(64)),
+    _may("image_format", String(8)),
+    _may("image_width", Integer),
+    _may("image_height", Integer),
+    _may("features", Json),
+    _may("detections", Json),
+    _may("confidence_scores", Json),
+    _may("raw_scores", Json),
+    _must("detection_count", Integer, default=0),
+    _may("prediction", String(255)),
+    _may("probability", Float),
+    _may("threshold", Float),
+    _must("cached", Boolean, default=False),
+    _must("inference_time", Float, default=0.0),
+    _must("latency_ms", Float, default=0.0),
+    _may("actual", Json),
+    _must("created_at", Timestamp),
+    Index("ix_predictions_model_id_id", "model_id", "id"),
+    Index("ix_predictions_image_hash", "image_hash"),
+    Index("ix_predictions_created_at", "created_at"),
+)
+
+# A change of what serves: which version, from which, why, by whom.
+deployment_events = Table(
+    "deployment_events",
+    metadata,
+    _must("id", Integer, primary_key=True, autoincrement=True),
+    _may("model_id", Integer, ForeignKey("model_versions.id")),
+    _must("model_name", String(64)),
+    _must("model_version", Integer),
+    _must("event_type", String(32)),
+    _must("timestamp", Timestamp),
+    _must("reason", Text, default=""),
+    _may("previous_version", Integer),
+    _must("actor", String(64), default=""),
+    Index("ix_deployment_events_model_name_id", "model_name", "id"),
+    # Ids only grow, even past deleted rows: others wait for a greater one.
+    sqlite_autoincrement=True,
+)
+
+# One measured number of one version at one time.
+performance_metrics = Table(
+    "performance_metrics",
+    metadata,
+    _must("id", Integer, primary_key=True, autoincrement=True),
+    _must("model_id", Integer, ForeignKey("model_versions.id")),
+    _must("metric_name", String(64)),
+    _must("metric_value", Float),
+    _may("metadata", Json),
+    _must("created_at", Timestamp),
+    Index("ix_performance_metrics_model_id_created_at", "model_id", "created_at"),
+    sqlite_autoincrement=True,
+)
+
+# Work to be done once, whatever crashes in between.
+jobs = Table(
+    "jobs",
+    metadata,
+    _must("id", String(36), primary_key=True),
+    _must("kind", String(32)),
+    _must("status", String(16)),
+    _must("payload", Json),
+    _may("result", Json),
+    _must("error", Text, default=""),
+    _must("attempts", Integer, default=0),
+    _must("created_at", Timestamp),
+    _must("available_at", Timestamp),
+    _may("started_at", Timestamp),
+    _may("finished_at", Timestamp),
+    _may("lease_until", Timestamp),
+    _must("worker", String(64), default=""),
+    Index("ix_jobs_status_id", "status", "id"),
+    CheckConstraint("status IN ('queued', 'running', 'succeeded', 'failed')", name="status"),
+)
+
+# Columns under the name of their row, for readers outside the repositories.
+ModelVersionRow = model_versions.c
+PredictionRow = predictions.c

@@ -1,0 +1,1 @@
+"""Training and measuring detectors: generated boards, data sets with boxes, average precision."""

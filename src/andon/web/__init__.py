@@ -1,0 +1,1 @@
+"""HTTP: the JSON interface, the dashboard, and who may use them."""

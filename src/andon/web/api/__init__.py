@@ -1,0 +1,1 @@
+"""The JSON interface: one module per resource, each with a `router(platform)`."""

@@ -1,0 +1,169 @@
+"""The dashboard's routes, and the pages other rooms of the web layer answer with.
+
+`web/app.py` includes `router`, mounts `STATIC_DIR` at ``/static``, answers a browser's
+failed requests with `render_problem` and its sign-in route with `render_login`.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
+from starlette.responses import Response
+
+from andon import __version__
+from andon.errors import AndonError, NotFound
+from andon.platform import Platform
+from andon.web.dashboard import inspection, overview, versions
+from andon.web.dashboard.contexts import ErrorPage, LoginPage, Shell, Step
+from andon.web.dashboard.rendering import STATIC_DIR, respond
+
+__all__ = ["STATIC_DIR", "render_login", "render_problem", "router"]
+
+ModelName = Annotated[str, Query(max_length=64)]
+Short = Annotated[str, Query(max_length=255)]
+PredictionId = Annotated[str, Query(max_length=64)]
+
+_HEADINGS = {
+    401: "Please sign in",
+    403: "This is not allowed",
+    404: "There is nothing here",
+    405: "This cannot be done here",
+    409: "Not in the present state",
+    413: "That is too large",
+    422: "Something is missing or wrong",
+    500: "Andon made a mistake",
+    503: "Not now",
+}
+
+
+def router(platform: Platform) -> APIRouter:
+    """The pages. None of them is part of the documented API."""
+    routes = APIRouter(include_in_schema=False)
+    _pages(routes, platform)
+    _pieces(routes, platform)
+    return routes
+
+
+def _pages(routes: APIRouter, platform: Platform) -> None:
+    def named(model: str) -> str:
+        """The model a page is about.
+
+        Raises:
+            NotFound: There is no such model.
+        """
+        default = platform.settings.default_model
+        if not model or model == default:
+            return default
+        if model not in platform.db.models.names():
+            raise NotFound(f"There is no model called {model}.", hint="Models lists what there is.")
+        return model
+
+    @routes.get("/")
+    def show_overview(model: ModelName = "") -> HTMLResponse:
+        """Is the line running, and how."""
+        return respond(overview.page(platform, named(model)))
+
+    @routes.get("/inspect")
+    def show_inspect(
+        model: ModelName = "",
+        id: PredictionId = "",  # noqa: A002 - the address people share
+        before: PredictionId = "",
+        label: Short = "",
+        only: Short = "all",
+    ) -> HTMLResponse:
+        """Put a picture in, see what was found, look back."""
+        context = inspection.page(
+            platform, named(model), shown_id=id, before=before, label=label, only=only
+        )
+        return respond(context, status=404 if context.missing else 200)
+
+    @routes.get("/models")
+    def show_models(model: ModelName = "") -> HTMLResponse:
+        """Which versions there are, which one serves, and how to change that."""
+        return respond(versions.page(platform, named(model)))
+
+    @routes.get("/models/{version}")
+    def show_version(
+        version: Annotated[int, Path(ge=1, le=2**31 - 1)], model: ModelName = ""
+    ) -> HTMLResponse:
+        """Everything known about one version."""
+        return respond(versions.version_page(platform, named(model), version))
+
+
+def _pieces(routes: APIRouter, platform: Platform) -> None:
+    @routes.get("/inspect/fainter/{prediction_id}")
+    def show_fainter(prediction_id: Annotated[str, Path(max_length=64)]) -> Response:
+        """What the model saw below the line's threshold, for the slider.
+
+        Not being able to tell is an ordinary answer: `detections` is null, `reason` says why.
+        """
+        row = platform.db.predictions.get(prediction_id.lower())
+        try:
+            found = inspection.fainter(platform, row)
+        except inspection.OutOfReach as error:
+            return JSONResponse({"floor": row.threshold, "detections": None, "reason": str(error)})
+        return JSONResponse({"floor": inspection.FLOOR, "detections": found, "reason": ""})
+
+    @routes.get("/inspect/sample")
+    def show_sample(seed: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0) -> Response:
+        """A generated board to try the detector on."""
+        name = f"sample-board-{seed}.png"
+        return Response(
+            inspection.sample_board(seed), media_type="image/png", headers={"X-Name": name}
+        )
+
+    @routes.get("/favicon.ico")
+    def show_icon() -> Response:
+        """Where browsers look unasked."""
+        return FileResponse(STATIC_DIR / "favicon.svg", media_type="image/svg+xml")
+
+    @routes.get("/dashboard")
+    def show_old_address() -> Response:
+        """Where other systems had it."""
+        return RedirectResponse("/", status_code=308)
+
+
+def render_problem(request: Request, problem: Mapping[str, Any] | AndonError) -> HTMLResponse:
+    """A failed request as a page, for browsers.
+
+    Args:
+        request: What was asked for.
+        problem: The error, or its problem details (RFC 9457).
+    """
+    body = problem.problem() if isinstance(problem, AndonError) else dict(problem)
+    status = int(body.get("status", 500))
+    title = _HEADINGS.get(status) or str(body.get("title") or "Something went wrong")
+    step = Step(text="Go to Overview", href="/")
+    if request.url.path.startswith("/models/"):
+        step = Step(text="Go to Models", href="/models")
+    context = ErrorPage(
+        shell=_bare_shell(title, page="error"),
+        status=status,
+        heading=title,
+        detail=str(body.get("detail") or "There is no more to say about it."),
+        step=step,
+        request_id=str(body.get("request_id") or ""),
+    )
+    headers = problem.headers() if isinstance(problem, AndonError) else {}
+    return respond(context, status=status, headers=headers)
+
+
+def render_login(request: Request, error: str = "") -> HTMLResponse:
+    """The sign-in page; a failed try is answered with 401.
+
+    Args:
+        request: Its ``next`` parameter is where to go afterwards, if that is a path here.
+        error: Why the last try failed.
+    """
+    wanted = request.query_params.get("next", "")
+    # "//host" and "/\host" are addresses elsewhere to a browser.
+    here = wanted.startswith("/") and not wanted.startswith(("//", "/\\"))
+    context = LoginPage(
+        shell=_bare_shell("Sign in", page="none"), error=error, next=wanted if here else ""
+    )
+    return respond(context, status=401 if error else 200)
+
+
+def _bare_shell(title: str, *, page: str) -> Shell:
+    return Shell(page=page, title=title, model="", models=(), lamp=None, release=__version__)

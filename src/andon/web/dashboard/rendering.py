@@ -1,0 +1,54 @@
+"""From a page context to HTML: one Jinja2 environment, strict about what templates use."""
+
+from pathlib import Path
+from typing import Any
+
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from andon.web.dashboard import wording
+from andon.web.dashboard.contexts import as_variables
+
+HERE = Path(__file__).parent
+TEMPLATES_DIR = HERE / "templates"
+STATIC_DIR = HERE / "static"
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES_DIR),
+        autoescape=True,
+        # A name that a template uses and a context lacks is a bug: say so, do not print nothing.
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for words in (
+        wording.exact,
+        wording.machine,
+        wording.clock,
+        wording.short,
+        wording.ago,
+        wording.count,
+        wording.size,
+        wording.millis,
+        wording.score,
+        wording.plural,
+    ):
+        made.filters[words.__name__] = words
+    return made
+
+
+environment = _environment()
+
+
+def render(page: Any) -> str:
+    """The HTML of a page context (one of `contexts.PAGES`)."""
+    return environment.get_template(page.template).render(as_variables(page))
+
+
+def respond(page: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> HTMLResponse:
+    """A page as an answer that no cache keeps: it shows the state of this moment."""
+    answer = HTMLResponse(render(page), status_code=status, headers=headers)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer

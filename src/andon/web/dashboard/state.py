@@ -1,0 +1,318 @@
+"""What the andon lamp shows: from facts about one model to a colour, a sentence and a step.
+
+`judge` is plain logic over `Facts`; `look` gathers the facts. The order of the rules is the
+order of urgency: what stops the line first, then what needs a person, then all is well.
+"""
+
+import shutil
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+from andon.errors import AndonError
+from andon.platform import Platform
+from andon.serving.slots import SlotState
+from andon.serving.watcher import REJECTED
+from andon.settings import Settings
+from andon.store.clock import now
+from andon.store.deployment_events import EventType
+from andon.store.records import Event, ModelVersion
+from andon.web.dashboard.contexts import Lamp, Reason, Step
+from andon.web.dashboard.minutes import last_hour
+from andon.web.dashboard.wording import plural, size
+
+# What was refused or went wrong matters for a day; after that it is history.
+RECENT = timedelta(hours=24)
+# Failures count towards the lamp over so many minutes, from such a share and number: one
+# unreadable picture is no state of the line.
+FAILURE_MINUTES = 15
+FAILURE_SHARE = 0.05
+FAILURES = 3
+# Ends the name of the text that the watch folder puts beside a file it moved aside.
+_REASON = ".reason.txt"
+# The queue counts as full from this share, before the first request is turned away.
+FULL_SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A file that the watch folder moved aside: its name, why, and when."""
+
+    name: str
+    why: str
+    when: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the lamp is judged by.
+
+    Attributes:
+        model: Registered model.
+        state: What serves it, or None when the engine knows nothing of it.
+        versions: Its versions, newest first.
+        events: Its latest deployment events, newest first.
+        waiting: Requests waiting or running.
+        queue_size: Requests that may.
+        free_bytes: Free disk, or None where it cannot be told.
+        min_free_bytes: Below this, pictures are no longer kept.
+        answered: Inspections in the last `FAILURE_MINUTES`, failed ones included.
+        failed: Of these, failed.
+        failing_since: Minute of the first of these failures, or None.
+        aside: The file the watch folder moved aside last, or None.
+        database: Why the database cannot be used; empty while it can.
+        moment: Now.
+    """
+
+    model: str
+    state: SlotState | None = None
+    versions: list[ModelVersion] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    waiting: int = 0
+    queue_size: int = 1
+    free_bytes: int | None = None
+    min_free_bytes: int = 0
+    answered: int = 0
+    failed: int = 0
+    failing_since: datetime | None = None
+    aside: Aside | None = None
+    database: str = ""
+    moment: datetime
+
+
+def look(platform: Platform, model: str) -> Facts:
+    """The facts as they are now. A database that fails becomes a fact, not an error."""
+    settings = platform.settings
+    try:
+        free: int | None = shutil.disk_usage(settings.home).free
+    except OSError:
+        free = None
+    moment = now()
+    state = platform.engine.states().get(model)
+    waiting = platform.engine.queue_size()
+    try:
+        versions = platform.db.models.list(model)
+        events, _ = platform.db.events.page(model=model, limit=50)
+        minutes = last_hour(platform, model)[-FAILURE_MINUTES:]
+    except AndonError as error:
+        return Facts(model=model, state=state, database=str(error), moment=moment)
+    return Facts(
+        model=model,
+        state=state,
+        versions=versions,
+        events=events,
+        waiting=waiting,
+        queue_size=settings.queue_size,
+        free_bytes=free,
+        min_free_bytes=settings.min_free_bytes,
+        answered=sum(count for _, count, _, _ in minutes),
+        failed=sum(errors for _, _, _, errors in minutes),
+        failing_since=next((minute for minute, _, _, errors in minutes if errors), None),
+        aside=_aside(settings),
+        moment=moment,
+    )
+
+
+def _aside(settings: Settings) -> Aside | None:
+    """The newest file in the watch folder's `rejected/` that has its reason beside it."""
+    folder = settings.deploy / REJECTED
+    if not settings.watch or not folder.is_dir():
+        return None
+    try:
+        told = [(path.stat().st_mtime, path) for path in folder.rglob(f"*{_REASON}")]
+        changed, newest = max(told)
+        text = newest.read_text("utf-8")
+    except (OSError, ValueError):
+        # None there, or tidied up this moment.
+        return None
+    lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    why = " ".join(lines.get(key, "").strip() for key in ("Why", "Next step"))
+    return Aside(newest.name.removesuffix(_REASON), why, datetime.fromtimestamp(changed, UTC))
+
+
+def judge(facts: Facts) -> Lamp:
+    """The lamp these facts call for."""
+    if facts.database:
+        return Lamp(
+            color="red",
+            word="Stopped",
+            headline="The database cannot be used",
+            reasons=(Reason(text=facts.database),),
+            step=Step(text="See what is wrong", href="/health"),
+        )
+    if facts.state is None or facts.state.version is None:
+        return _without_model(facts)
+    if facts.state.serving is None:
+        return _stopped(facts, facts.state)
+    return _running(facts, facts.state)
+
+
+def _models(facts: Facts, fragment: str = "") -> str:
+    return f"/models?model={quote(facts.model)}{fragment}"
+
+
+def _without_model(facts: Facts) -> Lamp:
+    refused = _refused(facts)
+    if facts.versions:
+        newest = facts.versions[0]
+        return Lamp(
+            color="yellow",
+            word="No model",
+            headline="No version serves yet",
+            reasons=(
+                Reason(text=f"v{newest.version} is ready, but nobody has activated it."),
+                *refused,
+            ),
+            step=Step(text="Choose a version", href=_models(facts)),
+        )
+    return Lamp(
+        color="yellow",
+        word="No model",
+        headline="Waiting for a first model",
+        reasons=(
+            Reason(text="Nothing can be inspected until a model is deployed."),
+            *refused,
+        ),
+        step=Step(text="Deploy a model", href=_models(facts, "#deploy")),
+    )
+
+
+def _stopped(facts: Facts, state: SlotState) -> Lamp:
+    reason = state.problem or f"v{state.version} is active, but it is not loaded."
+    since = next((event.timestamp for event in facts.events if _changes(event)), None)
+    return Lamp(
+        color="red",
+        word="Stopped",
+        headline="The line is stopped",
+        reasons=(Reason(text=reason),),
+        since=since,
+        step=Step(text="Deploy the model again", href=_models(facts, "#deploy")),
+    )
+
+
+def _running(facts: Facts, state: SlotState) -> Lamp:
+    worries = [*_serving(facts, state), *_load(facts), *_disk(facts), *_failures(facts)]
+    worries += [(reason, _models(facts, "#history")) for reason in _refused(facts)]
+    if not worries:
+        return _well(facts, state)
+    first, href = worries[0]
+    return Lamp(
+        color="yellow",
+        word="Look here",
+        headline=f"v{state.serving} runs, but something needs you",
+        reasons=tuple(reason for reason, _ in worries),
+        since=first.since,
+        step=Step(text=_STEPS[href.partition("?")[0].partition("#")[0]], href=href),
+    )
+
+
+_STEPS = {
+    "/models": "Look at the models",
+    "/inspect": "See what failed",
+    "/health": "See the checks",
+    "/docs": "Read how to call Andon",
+}
+
+
+def _well(facts: Facts, state: SlotState) -> Lamp:
+    active = next((one for one in facts.versions if one.version == state.serving), None)
+    if active is not None and active.total_inferences == 0:
+        return Lamp(
+            color="green",
+            word="Ready",
+            headline="Ready for the first board",
+            reasons=(Reason(text=f"v{state.serving} serves and has not been asked yet."),),
+            since=state.since,
+            step=Step(text="Inspect a picture", href=f"/inspect?model={quote(facts.model)}"),
+        )
+    return Lamp(
+        color="green",
+        word="Running",
+        headline="The line is running",
+        reasons=(Reason(text=f"v{state.serving} answers, and nothing needs you."),),
+        since=state.since,
+    )
+
+
+def _changes(event: Event) -> bool:
+    return event.event_type in {EventType.ACTIVATE, EventType.ROLLBACK}
+
+
+def _serving(facts: Facts, state: SlotState) -> list[tuple[Reason, str]]:
+    """Something other than intended serves, or a stored file is damaged."""
+    worries = []
+    if state.problem or not state.loaded:
+        text = state.problem or f"v{state.version} is active, but v{state.serving} answers."
+        since = next((event.timestamp for event in facts.events if _changes(event)), None)
+        worries.append((Reason(text=text, since=since), _models(facts)))
+        return worries
+    for version in facts.versions:
+        if version.damaged:
+            text = (
+                f"The file of v{version.version} is damaged: {version.damaged} "
+                f"v{state.serving} serves. Deploy v{version.version}'s file again, or delete it."
+            )
+            since = next(
+                (
+                    event.timestamp
+                    for event in facts.events
+                    if event.event_type == EventType.DAMAGED
+                    and event.model_version == version.version
+                ),
+                None,
+            )
+            worries.append((Reason(text=text, since=since), _models(facts)))
+    return worries
+
+
+def _load(facts: Facts) -> list[tuple[Reason, str]]:
+    if facts.waiting < FULL_SHARE * facts.queue_size:
+        return []
+    text = (
+        f"The queue is full: {facts.waiting} of {facts.queue_size} places are taken. "
+        "Further pictures are turned away until it empties. Send fewer at a time."
+    )
+    return [(Reason(text=text), "/docs")]
+
+
+def _disk(facts: Facts) -> list[tuple[Reason, str]]:
+    if facts.free_bytes is None or facts.free_bytes >= facts.min_free_bytes:
+        return []
+    text = (
+        f"The disk is almost full: {size(facts.free_bytes)} are free. Answers go on, but "
+        "pictures are no longer kept. Free some space on this machine."
+    )
+    return [(Reason(text=text), "/health")]
+
+
+def _failures(facts: Facts) -> list[tuple[Reason, str]]:
+    if facts.failed < max(FAILURES, FAILURE_SHARE * facts.answered):
+        return []
+    text = (
+        f"{facts.failed} of {plural(facts.answered, 'inspection')} failed in the last "
+        f"{FAILURE_MINUTES} minutes."
+    )
+    reason = Reason(text=text, since=facts.failing_since)
+    return [(reason, f"/inspect?model={quote(facts.model)}&only=failed#gallery")]
+
+
+def _refused(facts: Facts) -> list[Reason]:
+    """The newest refused file, unless something was deployed since or it is long ago."""
+    deployed = next((event.timestamp for event in facts.events if _changes(event)), None)
+    since = max(deployed or facts.moment - RECENT, facts.moment - RECENT)
+    refused = next(
+        (
+            event
+            for event in facts.events
+            if event.event_type == EventType.REJECTED and event.timestamp > since
+        ),
+        None,
+    )
+    if refused is not None:
+        text = f"A model file was refused. {refused.reason}"
+        return [Reason(text=text, since=refused.timestamp)]
+    # What is no model by its name is moved aside without ever becoming an event.
+    if facts.aside is not None and facts.aside.when > since:
+        text = f"{facts.aside.name} in the watch folder was refused. {facts.aside.why}"
+        return [Reason(text=text, since=facts.aside.when)]
+    return []

@@ -1,0 +1,105 @@
+"""Times, sizes and verdicts in plain words, the same on every page.
+
+`static/words.js` says them in the same words, so that nothing jumps when it takes over.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from andon.store.clock import now
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+def exact(when: datetime) -> str:
+    """``21 Nov 2026 01:15:03 UTC``."""
+    return when.astimezone(UTC).strftime("%-d %b %Y %H:%M:%S UTC")
+
+
+def machine(when: datetime) -> str:
+    """ISO 8601 with `Z`, for ``<time datetime>``."""
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def clock(when: datetime) -> str:
+    """``01:15``, UTC."""
+    return when.astimezone(UTC).strftime("%H:%M")
+
+
+def short(when: datetime) -> str:
+    """``01:15 UTC`` of today, ``20 Nov, 01:15 UTC`` of another day."""
+    moment = when.astimezone(UTC)
+    today = moment.date() == now().date()
+    return moment.strftime("%H:%M UTC" if today else "%-d %b, %H:%M UTC")
+
+
+def ago(when: datetime, moment: datetime | None = None) -> str:
+    """How long ago: ``just now``, ``3 min ago``, ``2 h ago``, ``4 days ago``, then the date."""
+    seconds = ((moment or now()) - when).total_seconds()
+    if seconds < 10:
+        return "just now"
+    if seconds < MINUTE:
+        return f"{int(seconds // 10) * 10} s ago"
+    if seconds < HOUR:
+        return f"{int(seconds // MINUTE)} min ago"
+    if seconds < DAY:
+        return f"{int(seconds // HOUR)} h ago"
+    days = int(seconds // DAY)
+    if days < 8:
+        return f"{days} day ago" if days == 1 else f"{days} days ago"
+    return when.astimezone(UTC).strftime("%-d %b %Y")
+
+
+def count(value: int) -> str:
+    """``12 345`` with thin spaces, which no reader takes for a decimal mark."""
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def size(value: int) -> str:
+    """Bytes in the largest fitting unit: ``2.8 MB``, by 1024 as limits are set."""
+    if value < 1024:
+        return f"{value} bytes"
+    amount = value / 1024
+    for unit in ("kB", "MB"):
+        if amount < 1024:
+            return f"{amount:.1f}".removesuffix(".0") + f" {unit}"
+        amount /= 1024
+    return f"{amount:.1f}".removesuffix(".0") + " GB"
+
+
+def millis(value: float | None) -> str:
+    """Milliseconds, or a dash where nothing was measured yet."""
+    if value is None:
+        return "–"
+    if value < 10:
+        return f"{value:.1f} ms"
+    if value < 10_000:
+        return f"{value:.0f} ms"
+    return f"{value / 1000:.0f} s"
+
+
+def score(value: float | None) -> str:
+    """A confidence with two digits, or a dash."""
+    return "–" if value is None else f"{value:.2f}"
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """``1 defect``, ``2 defects``."""
+    return f"{count(number)} {one if number == 1 else many or one + 's'}"
+
+
+def at_least(detections: Iterable[Mapping[str, Any]], threshold: float) -> list[Mapping[str, Any]]:
+    """The detections that count at this threshold, most confident first."""
+    kept = [entry for entry in detections if float(entry["confidence"]) >= threshold]
+    return sorted(kept, key=lambda entry: -float(entry["confidence"]))
+
+
+def verdict(detections: Iterable[Mapping[str, Any]], threshold: float) -> str:
+    """``2 defects: short 0.93, spur 0.71`` or ``Nothing found above 0.50``."""
+    kept = at_least(detections, threshold)
+    if not kept:
+        return f"Nothing found above {threshold:.2f}"
+    named = ", ".join(f"{entry['label']} {float(entry['confidence']):.2f}" for entry in kept[:3])
+    rest = f" and {len(kept) - 3} more" if len(kept) > 3 else ""
+    return f"{plural(len(kept), 'defect')}: {named}{rest}"

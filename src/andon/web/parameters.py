@@ -1,0 +1,113 @@
+"""What several routes take: a model's name, free text, yes and no."""
+
+import math
+from typing import Annotated
+
+from fastapi import Path, Query
+
+from andon.errors import InvalidRequest, NotFound
+from andon.platform import Platform
+
+MAX_TEXT = 255
+# PostgreSQL stores no NUL, and nobody means one.
+NO_NUL = r"^[^\x00]*$"
+
+ModelQuery = Annotated[
+    str | None,
+    Query(
+        max_length=64,
+        description="Registered model; the default model when not named.",
+        examples=["pcb"],
+    ),
+]
+VersionPath = Annotated[int, Path(ge=1, le=2**31 - 1, description="Version number.", examples=[3])]
+
+_YES = frozenset({"true", "1", "yes", "on"})
+_NO = frozenset({"false", "0", "no", "off", ""})
+
+
+def known_model(platform: Platform, model: str | None) -> str:
+    """The model a request means.
+
+    Raises:
+        NotFound: It names one that is not registered.
+    """
+    default = platform.settings.default_model
+    if model is None or model == default:
+        return default
+    names = platform.db.models.names()
+    if model not in names:
+        raise NotFound(
+            f"There is no model named {model[:64]!r}.",
+            hint=f"Registered: {', '.join(names) or 'none'}.",
+        )
+    return model
+
+
+def yes_or_no(field: str, value: str | None, *, default: bool) -> bool:
+    """A form field that is `true` or `false`, in any usual spelling.
+
+    Raises:
+        InvalidRequest: It is neither.
+    """
+    if value is None:
+        return default
+    word = value.strip().lower()
+    if word in _YES:
+        return True
+    if word in _NO:
+        return False
+    raise invalid(field, "must be true or false")
+
+
+def number(field: str, value: str | None) -> float | None:
+    """A form field that is a number; None when absent or empty.
+
+    Raises:
+        InvalidRequest: It is no number, or not a finite one.
+    """
+    if value is None or not value.strip():
+        return None
+    try:
+        found = float(value)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise invalid(field, "must be a number")
+    return found
+
+
+def positive(field: str, value: str | None) -> int:
+    """A form field that must be a version number.
+
+    Raises:
+        InvalidRequest: It is missing or not a positive whole number.
+    """
+    word = (value or "").strip().removeprefix("v")
+    if not word.isascii() or not word.isdigit() or not 0 < len(word) <= 9 or int(word) < 1:
+        raise invalid(field, "must be a version number, 1 or more")
+    return int(word)
+
+
+def short_text(field: str, value: str | None, *, limit: int = MAX_TEXT) -> str | None:
+    """A form field of free text on one line; None when absent or empty.
+
+    Raises:
+        InvalidRequest: It is too long or holds control characters.
+    """
+    text = (value or "").strip()
+    if not text:
+        return None
+    if len(text) > limit:
+        raise invalid(field, f"must have at most {limit} characters")
+    if not text.isprintable():
+        raise invalid(field, "must not hold control characters")
+    return text
+
+
+def invalid(field: str, detail: str) -> InvalidRequest:
+    """One field that is not valid."""
+    return InvalidRequest(
+        f"The request is not valid: {field} {detail}.",
+        errors=[{"field": field, "detail": detail}],
+    )

@@ -1,0 +1,64 @@
+"""What every test gets: no network beyond this machine, no settings of this machine.
+
+Warnings are errors (`[tool.pytest.ini_options]`). A test that needs a real server asks
+`tests.support.policy` what to do where there is none.
+"""
+
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from andon.settings import Settings
+
+_LOCAL = {"127.0.0.1", "::1", "localhost", "testserver", "", None}
+
+
+def _settings_names() -> set[str]:
+    """Every environment variable the settings read, in upper case."""
+    names = set()
+    for field, info in Settings.model_fields.items():
+        names.add(f"ANDON_{field.upper()}")
+        choices = getattr(info.validation_alias, "choices", [])
+        names.update(str(choice).upper() for choice in choices)
+    return names
+
+
+@pytest.fixture(autouse=True, scope="session")
+def a_clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No setting of the developer's shell reaches a test, and no test reaches ~/.andon."""
+    patch = pytest.MonkeyPatch()
+    names = _settings_names()
+    for name in list(os.environ):
+        if name.upper() in names:
+            patch.delenv(name)
+    patch.setenv("ANDON_HOME", str(tmp_path_factory.mktemp("andon-home")))
+    patch.setenv("NO_COLOR", "1")
+    patch.setenv("COLUMNS", "120")
+    yield
+    patch.undo()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def only_this_machine() -> Iterator[None]:
+    """A connection or look-up that would leave this machine fails at once, with its address."""
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        if self.family in {socket.AF_INET, socket.AF_INET6} and address[0] not in _LOCAL:
+            raise ConnectionRefusedError(f"A test tried to reach {address[0]}:{address[1]}.")
+        return connect(self, address)
+
+    def guarded_look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name not in _LOCAL:
+            raise socket.gaierror(f"A test tried to look up {name}.")
+        return look_up(host, *args, **kwargs)
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(socket.socket, "connect", guarded_connect)
+    patch.setattr(socket, "getaddrinfo", guarded_look_up)
+    yield
+    patch.undo()

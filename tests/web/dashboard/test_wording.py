@@ -1,0 +1,72 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from andon.web.dashboard import wording
+
+NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "just now"),
+        (9, "just now"),
+        (19, "10 s ago"),
+        (60, "1 min ago"),
+        (3599, "59 min ago"),
+        (7200, "2 h ago"),
+        (86400, "1 day ago"),
+        (5 * 86400, "5 days ago"),
+        (20 * 86400, "1 Nov 2026"),
+        (-5, "just now"),
+    ],
+)
+def test_time_is_told_as_people_tell_it(seconds, words):
+    """How long ago, in the largest unit that fits, and the date after a week."""
+    assert wording.ago(NOON - timedelta(seconds=seconds), NOON) == words
+
+
+def test_the_exact_time_is_in_utc():
+    """The title and the machine form name the zone."""
+    assert wording.exact(NOON) == "21 Nov 2026 12:00:00 UTC"
+    assert wording.machine(NOON) == "2026-11-21T12:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(512, "512 bytes"), (10 * 1024**2, "10 MB"), (1_500_000, "1.4 MB"), (3 * 1024**3, "3 GB")],
+)
+def test_sizes_are_told_as_limits_are_set(value, words):
+    """Ten mebibytes are what everybody calls 10 MB."""
+    assert wording.size(value) == words
+
+
+def test_numbers_keep_their_digits_together():
+    """Thousands are set off by a narrow space, milliseconds lose digits as they grow."""
+    assert wording.count(1234567) == "1\u202f234\u202f567"
+    assert [wording.millis(one) for one in (None, 8.44, 31.6, 12_000)] == [
+        "–",
+        "8.4 ms",
+        "32 ms",
+        "12 s",
+    ]
+    assert wording.plural(1, "defect") == "1 defect"
+    assert wording.plural(2, "defect") == "2 defects"
+
+
+def seen(*scores: float) -> list[dict[str, object]]:
+    """Detections with these confidences."""
+    return [{"label": f"l{place}", "confidence": score} for place, score in enumerate(scores)]
+
+
+def test_a_verdict_names_the_surest_finds_first():
+    """Up to three are named, the rest is counted."""
+    assert wording.verdict(seen(0.7, 0.9), 0.5) == "2 defects: l1 0.90, l0 0.70"
+    assert wording.verdict(seen(0.6, 0.7, 0.8, 0.9), 0.5).endswith("l1 0.70 and 1 more")
+    assert wording.verdict(seen(0.6), 0.5) == "1 defect: l0 0.60"
+
+
+def test_a_verdict_of_nothing_names_the_threshold():
+    """What lies below the threshold does not count, and the reader is told where it lies."""
+    assert wording.verdict(seen(0.4), 0.5) == "Nothing found above 0.50"
