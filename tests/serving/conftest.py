@@ -85,8 +85,8 @@ def line(tmp_path) -> Iterator[Line]:
     # Threads of closed versions end, if not in this instant. Other servers of this process
     # (the web tests keep one) have theirs.
     until(
-        lambda: not any(
-            one.name.startswith("andon-pcb") for one in set(threading.enumerate()) - before
+        lambda: (
+            not any(one.name.startswith("andon-pcb") for one in set(threading.enumerate()) - before)
         )
     )
 

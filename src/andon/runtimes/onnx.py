@@ -1,6 +1,7 @@
 """Runs ONNX vision models with ONNX Runtime on the CPU."""
 
 import collections
+import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ from andon.runtimes.geometry import (
     suppress,
 )
 from andon.runtimes.heads import Head
+from andon.runtimes.images import noise_pixels
 from andon.runtimes.onnx_input import InputSpec, Packer, describe
 from andon.runtimes.recognition import Clues, Output, recognise
 from andon.runtimes.text import clean
@@ -195,6 +197,16 @@ class OnnxModel:
             postprocess_ms=(ended - answered) * 1e3,
         )
 
+    def rest(self) -> None:
+        """Give back what the trial runs needed at their peak: an idle model stays small."""
+        if self._session is not None:
+            options = onnxruntime.RunOptions()
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+            feed = {self._packer.spec.name: self._packer.tensor()}
+            if self._packer.spec.sizes:
+                feed[self._packer.spec.sizes] = self._sizes
+            self._session.run(self._outputs, feed, options)
+
     def close(self) -> None:
         """Free the session; calls that run finish first, later ones fail."""
         self._session = None
@@ -257,8 +269,34 @@ class OnnxModel:
         return labels[kind] if kind < len(labels) else f"class_{kind}"
 
 
+@functools.cache
+def _share_memory() -> None:
+    """One arena for all sessions of the process, grown by what is asked for.
+
+    By default every session has its own, which doubles at each growth: measured on the starter
+    detector, 5 MB more at rest and no faster.
+    """
+    info = onnxruntime.OrtMemoryInfo(
+        "Cpu",
+        onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR,
+        0,
+        onnxruntime.OrtMemType.DEFAULT,
+    )
+    arena = onnxruntime.OrtArenaCfg(
+        {
+            "max_mem": 0,
+            "arena_extend_strategy": 1,  # kSameAsRequested
+            "initial_chunk_size_bytes": 1 << 20,
+            "max_dead_bytes_per_chunk": 1 << 18,
+        }
+    )
+    onnxruntime.create_and_register_allocator(info, arena)
+
+
 def _session(path: Path, config: RuntimeConfig) -> onnxruntime.InferenceSession:
+    _share_memory()
     options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.use_env_allocators", "1")
     options.intra_op_num_threads = config.threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _FATAL_ONLY
@@ -281,9 +319,8 @@ def _trials(session: onnxruntime.InferenceSession, spec: InputSpec, path: Path) 
     """The outputs, with answers to a flat grey and a noisy picture."""
     packer = Packer(spec, pad=114)
     flat = packer.tensor()
-    rng = np.random.default_rng(0)
     size = (spec.height, spec.width) if spec.channels == 1 else (spec.height, spec.width, 3)
-    noise = rng.integers(0, 256, size, np.uint8)
+    noise = noise_pixels(size)
     noisy = packer.tensor()
     place = mapping(Resize.STRETCH, spec.width, spec.height, spec.width, spec.height)
     packer.pack(Picture(noise, spec.width, spec.height, "PNG"), place, noisy, clean=True)
@@ -331,6 +368,7 @@ def _warm(model: OnnxModel, config: RuntimeConfig) -> None:
     picture = Picture(np.zeros(size, np.uint8), spec.width, spec.height, "PNG")
     try:
         model.infer(picture, deadline=time.monotonic() + config.start_timeout)
+        model.rest()
     except (RuntimeFailed, DeadlineExceeded) as error:
         raise ModelRejected(
             f"The model fails on a black trial picture: {error.detail}", hint=error.hint

@@ -8,15 +8,18 @@ import uuid
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from andon.errors import NotFound, StorageFull, UnusableUpload
 from andon.runtimes.base import Picture
 from andon.runtimes.images import decode
 from andon.store.pictures import Pictures
 from andon.store.records import Prediction
+
+if TYPE_CHECKING:
+    from PIL import ImageDraw, ImageFont
 
 # Readable against each other, on copper, on black and on white (with the dark seam beside
 # them): Okabe and Ito's colours for all kinds of sight, then others of like strength.
@@ -53,6 +56,9 @@ def draw(picture: Picture, detections: Iterable[dict[str, Any]]) -> Image.Image:
         picture: Upright; is not changed.
         detections: `{"label", "confidence", "bbox": [x, y, width, height]}` in pixels.
     """
+    # Drawing and fonts take 3 MB that a server only needs once somebody looks.
+    from PIL import ImageDraw, ImageFont  # noqa: PLC0415
+
     image = Image.fromarray(picture.pixels).convert("RGB")
     pen = ImageDraw.Draw(image)
     # Lines and letters grow with the picture: it will be looked at as a whole.
@@ -136,7 +142,7 @@ def annotated(prediction: Prediction, pictures: Pictures, output_dir: Path) -> P
     return save(draw(picture, prediction.detections), target, "JPEG" if jpeg else "PNG")
 
 
-def _box(pen: ImageDraw.ImageDraw, one: dict[str, Any], line: int) -> None:
+def _box(pen: "ImageDraw.ImageDraw", one: dict[str, Any], line: int) -> None:
     x, y, width, height = (int(value) for value in one["bbox"])
     right, bottom = x + max(1, width) - 1, y + max(1, height) - 1
     # The coloured line lies outside the box, so that a small defect stays visible; dark
@@ -146,11 +152,11 @@ def _box(pen: ImageDraw.ImageDraw, one: dict[str, Any], line: int) -> None:
 
 
 def _label(
-    pen: ImageDraw.ImageDraw,
+    pen: "ImageDraw.ImageDraw",
     size: tuple[int, int],
     one: dict[str, Any],
     line: int,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    font: "ImageFont.FreeTypeFont | ImageFont.ImageFont",
 ) -> None:
     x, y, _, height = (int(value) for value in one["bbox"])
     text = f"{one['label']} {float(one['confidence']):.0%}"

@@ -22,6 +22,7 @@ from andon.runtimes.base import (
     Picture,
     RuntimeConfig,
 )
+from andon.runtimes.images import noise_pixels
 from andon.settings import Settings
 
 _SAMPLE_RUNS = 3
@@ -147,7 +148,7 @@ def sample(description: ModelDescription) -> Picture:
     Plain gray would let a model skip the work that real pictures cause (suppression).
     """
     height, width = max(1, description.height), max(1, description.width)
-    noise = np.random.default_rng(0).integers(0, 64, (height, width, 3), np.uint8)
+    noise = noise_pixels((height, width, 3)) // 4
     across = np.linspace(0, 191, width, dtype=np.uint8)[None, :, None]
     pixels = noise + across
     if description.channels == 1:

@@ -22,6 +22,7 @@ from andon.platform import Platform
 from andon.settings import Settings
 from andon.web.access import check_key
 from andon.web.app import create_app
+from andon.web.memory import give_back
 from andon.web.protocol import LimitedProtocol
 
 _log = structlog.get_logger(__name__)
@@ -163,7 +164,10 @@ def _serve(
     _quiet()
     _allow_many_files()
     address = address_of(listener)
-    build_server(platform, lambda: announce(address) if announce else None).run([listener])
+    server = build_server(platform, lambda: announce(address) if announce else None)
+    # Loading the models and building the routes had their peak; from here on it is idle.
+    give_back()
+    server.run([listener])
 
 
 def _quiet() -> None:

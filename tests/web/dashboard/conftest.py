@@ -64,7 +64,9 @@ class Witness:
         assert self.strangers == []
 
 
-@pytest.fixture(scope="session")
+# Of a module, not of the session: Playwright keeps an event loop running in the thread, and
+# tests of other files start loops of their own there.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """Chromium, started once; skipped with the reason where there is none."""
     try:

@@ -69,9 +69,10 @@ def _best_logit(found: list[tuple[float, bool]], truths: int) -> float:
     ordered = sorted(found, key=lambda item: -item[0])
     right = np.cumsum([hit for _, hit in ordered])
     f1 = 2 * right / (np.arange(1, len(ordered) + 1) + truths)
-    best = int(np.argmax(f1))
-    # Half way to the next weaker score, so that the balance point itself lies above the threshold.
-    return float((ordered[best][0] + ordered[min(best + 1, len(ordered) - 1)][0]) / 2)
+    # F1 is flat around its best and jumps with every single board: take the middle of the stretch
+    # that comes within a hundredth of it.
+    good = np.flatnonzero(f1 >= f1.max() - 0.01)
+    return float((ordered[good[0]][0] + ordered[good[-1]][0]) / 2)
 
 
 def export(
