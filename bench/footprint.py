@@ -1,7 +1,6 @@
 """What the core costs: disk, direct dependencies, start-up time, memory."""
 
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -16,45 +15,40 @@ from bench.processes import andon
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def start_and_memory(home: Path, *, runs: int) -> dict[str, float]:
-    """Seconds from spawning `andon serve` to ready, and its memory once idle, medians."""
-    starts, resident, proportional = [], [], []
-    with andon(home):
-        pass  # the first start compiles bytecode
-    for _ in range(runs):
-        with andon(home) as server:
-            time.sleep(2)
-            starts.append(server.start_seconds)
-            resident.append(server.rss_mib())
-            proportional.append(server.memory_mib())
-    return {
-        "start_seconds": statistics.median(starts),
-        "idle_rss_mib": statistics.median(resident),
-        "idle_pss_mib": statistics.median(proportional),
-    }
+def measure(home: Path, *, runs: int) -> dict[str, Any]:
+    """Install the core alone into an empty environment, as an edge box would, and start it.
 
-
-def installation() -> dict[str, Any]:
-    """MiB that a core installation adds to an empty environment; direct dependencies."""
+    Returns:
+        `core_mib` (what the installation added on disk), `direct_dependencies`,
+        `distributions`, and the medians of `start_seconds` (from spawning `andon serve` to
+        ready) and `idle_rss_mib` (two seconds later).
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     with tempfile.TemporaryDirectory() as folder:
         environment = Path(folder) / "env"
         subprocess.run([sys.executable, "-m", "venv", environment], check=True)
         before = _mib(environment)
-        pip = [environment / "bin" / "python", "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, "--no-compile", str(ROOT)], check=True)
+        python = environment / "bin" / "python"
+        pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        lock = ["--constraint", str(ROOT / "requirements.lock")]
+        subprocess.run([*pip, "install", "--no-compile", *lock, str(ROOT)], check=True)
         after = _mib(environment)
-        lines = subprocess.run(
-            [environment / "bin" / "python", "-m", "pip", "list", "--format=freeze"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.splitlines()
-    shutil.rmtree(ROOT / "build", ignore_errors=True)
+        listed = subprocess.run(
+            [*pip, "freeze", "--all"], capture_output=True, text=True, check=True
+        )
+        subprocess.run([python, "-m", "compileall", "-q", environment], check=False)
+        starts, resident = [], []
+        for _ in range(runs):
+            with andon(home, python=python) as server:
+                time.sleep(2)
+                starts.append(server.start_seconds)
+                resident.append(server.rss_mib())
     return {
         "core_mib": after - before,
         "direct_dependencies": len(project["dependencies"]),
-        "distributions": len(lines) - 1,
+        "distributions": len(listed.stdout.split()) - 1,
+        "start_seconds": statistics.median(starts),
+        "idle_rss_mib": statistics.median(resident),
     }
 
 

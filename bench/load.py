@@ -6,6 +6,7 @@ the generator takes little of the processor time it measures.
 """
 
 import asyncio
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -62,6 +63,29 @@ def request(port: int, path: str, body: bytes, content_type: str) -> bytes:
     return head.encode() + body
 
 
+class Serial:
+    """Requests that never repeat: the number in a picture's comment is counted up.
+
+    Args:
+        messages: Requests as `multipart` makes them.
+        marker: Text before the ten digits; a request without it is sent as it is.
+    """
+
+    _count = itertools.count(1)
+
+    def __init__(self, messages: Sequence[bytes], marker: bytes = b"bench-serial:") -> None:
+        self._messages = [bytearray(message) for message in messages]
+        self._places = [message.find(marker) + len(marker) for message in self._messages]
+        self._marked = [marker in message for message in self._messages]
+
+    def __getitem__(self, index: int) -> bytes:
+        index %= len(self._messages)
+        message, place = self._messages[index], self._places[index]
+        if self._marked[index]:
+            message[place : place + 10] = b"%010d" % next(self._count)
+        return bytes(message)
+
+
 async def exchange(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, message: bytes
 ) -> int:
@@ -78,16 +102,14 @@ async def exchange(
     return int(head[9:12])
 
 
-async def _client(
-    port: int, messages: Sequence[bytes], first: int, until: float, load: Load
-) -> None:
+async def _client(port: int, messages: Serial, first: int, until: float, load: Load) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     index = first
     try:
         while time.perf_counter() < until:
             started = time.perf_counter()
             try:
-                status = await exchange(reader, writer, messages[index % len(messages)])
+                status = await exchange(reader, writer, messages[index])
             except (OSError, asyncio.IncompleteReadError):
                 load.statuses[0] = load.statuses.get(0, 0) + 1
                 writer.close()
@@ -101,15 +123,19 @@ async def _client(
 
 
 async def drive_async(
-    port: int, messages: Sequence[bytes], *, clients: int, seconds: float
+    port: int, messages: Sequence[bytes], *, clients: int, seconds: float, fresh: bool = True
 ) -> Load:
-    """Send `messages` round-robin from `clients` connections for `seconds`."""
+    """Send `messages` round-robin from `clients` connections for `seconds`.
+
+    `fresh` renumbers the pictures, so that no two requests carry the same file.
+    """
     load = Load()
+    serial = Serial(messages, b"bench-serial:" if fresh else b"\0no such text")
     started = time.perf_counter()
     await asyncio.gather(
         *(
             # Clients start at different pictures, so that no two ask for the same at once.
-            _client(port, messages, number * 7, started + seconds, load)
+            _client(port, serial, number * 7, started + seconds, load)
             for number in range(clients)
         )
     )
@@ -117,6 +143,8 @@ async def drive_async(
     return load
 
 
-def drive(port: int, messages: Sequence[bytes], *, clients: int, seconds: float) -> Load:
+def drive(
+    port: int, messages: Sequence[bytes], *, clients: int, seconds: float, fresh: bool = True
+) -> Load:
     """`drive_async` for callers without an event loop."""
-    return asyncio.run(drive_async(port, messages, clients=clients, seconds=seconds))
+    return asyncio.run(drive_async(port, messages, clients=clients, seconds=seconds, fresh=fresh))

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.load import drive, multipart, request
 from bench.processes import andon, free_port, serving
-from bench.serving import NO_CACHE, messages
+from bench.serving import messages
 
 HERE = Path(__file__).resolve().parent / "peers"
 # Every peer gets its best of these on two cores: (worker processes, threads per inference).
@@ -32,7 +32,7 @@ def race(
     """Answers per second of each server (median of rounds) and Andon's ratio to each."""
     figures: dict[str, list[float]] = {}
     for _ in range(rounds):
-        with andon(home, **NO_CACHE) as server:
+        with andon(home) as server:
             requests = messages(server.port, pictures)
             _run(figures, "andon", server.port, requests, clients, seconds)
         for workers, threads in SHAPES:

@@ -27,39 +27,12 @@ class Server:
     start_seconds: float
     process: subprocess.Popen[bytes]
 
-    def memory_mib(self) -> float:
-        """Resident memory of the process and its children, MiB (shared pages once, as PSS)."""
-        return sum(_pss_kib(pid) for pid in _family(self.process.pid)) / 1024
-
     def rss_mib(self) -> float:
         """Resident set size of the spawned process alone, MiB, as `ps` shows it."""
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS"):
                 return int(line.split()[1]) / 1024
         return 0.0
-
-
-def _family(root: int) -> list[int]:
-    family, todo = [], [root]
-    while todo:
-        pid = todo.pop()
-        family.append(pid)
-        try:
-            text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-        except FileNotFoundError:
-            continue
-        todo += [int(child) for child in text.split()]
-    return family
-
-
-def _pss_kib(pid: int) -> int:
-    try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1])
-    except (FileNotFoundError, PermissionError):
-        return 0
-    return 0
 
 
 def free_port() -> int:
@@ -134,12 +107,12 @@ def serving(
 
 
 @contextmanager
-def andon(home: Path, **settings: str) -> Iterator[Server]:
+def andon(home: Path, *, python: Path | str = sys.executable, **settings: str) -> Iterator[Server]:
     """`andon serve` on a home folder, with settings given as ``queue_size="64"``."""
     port = free_port()
     env = {"ANDON_HOME": str(home), "ANDON_PORT": str(port), "ANDON_LOG_LEVEL": "WARNING"}
     env |= {f"ANDON_{name.upper()}": value for name, value in settings.items()}
-    command = [sys.executable, "-m", "andon", "serve"]
+    command = [str(python), "-m", "andon", "serve"]
     with serving(
         command, port=port, ready_path="/health/ready", env=env, log=home / "bench.log"
     ) as server:

@@ -13,8 +13,6 @@ from typing import Any
 from bench.load import Load, drive, drive_async, multipart
 from bench.processes import Server, andon
 
-NO_CACHE = {"result_cache_size": "0"}  # the same pictures come round again: no answer from memory
-
 
 def bare(model: Path, folder: Path, seconds: float, threads: int = 0) -> dict[str, float]:
     """The bare loop in a process of its own (`bench.bare`)."""
@@ -40,7 +38,7 @@ def throughput(
     folder = pictures[0].parent
     ratios, overheads, served, loops = [], [], [], []
     waits: list[float] = []
-    with andon(home, **NO_CACHE) as server:
+    with andon(home) as server:
         requests = messages(server.port, pictures)
         drive(server.port, requests, clients=2, seconds=1.5)
         for _ in range(rounds):
@@ -72,8 +70,8 @@ def cache(home: Path, pictures: list[Path], *, seconds: float) -> dict[str, floa
     """Answers per second when the pictures are known already (the result cache)."""
     with andon(home) as server:
         requests = messages(server.port, pictures)
-        drive(server.port, requests, clients=1, seconds=3)
-        load = drive(server.port, requests, clients=8, seconds=seconds)
+        drive(server.port, requests, clients=1, seconds=3, fresh=False)
+        load = drive(server.port, requests, clients=8, seconds=seconds, fresh=False)
         _require_all(load)
         return {
             "cached_per_second": load.per_second,
@@ -83,7 +81,7 @@ def cache(home: Path, pictures: list[Path], *, seconds: float) -> dict[str, floa
 
 def switches(home: Path, pictures: list[Path], *, count: int) -> dict[str, Any]:
     """Switch between two versions under load; how many requests failed."""
-    with andon(home, **NO_CACHE) as server:
+    with andon(home) as server:
         return asyncio.run(_switches(server, pictures, count))
 
 

@@ -114,6 +114,10 @@ def test_models_have_names(andon: Andon, detector: Path) -> None:
     assert {v["model"] for v in andon("models", "list", "--json").json} == {"pcb", "screws"}
     (version,) = andon("models", "list", "-m", "screws", "--json").json
     assert version["model"] == "screws"
+    done = andon("models", "list", "-m", "screw")
+    assert done.code == 1
+    assert "no model named 'screw'" in done.err
+    assert "pcb, screws" in done.err
 
 
 def test_a_table_in_a_pipe_is_plain(serving: Andon) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from andon.runtimes.base import Resize
-from andon.runtimes.geometry import blind_warning, mapping, suppress
+from andon.runtimes.geometry import IOU, blind_warning, mapping, suppress
 
 sides = st.integers(1, 5000)
 model_sides = st.integers(8, 1024)
@@ -153,7 +153,7 @@ def test_suppression_equals_the_textbook(rows):
     expected: list[int] = []
     for index in range(len(rows)):
         if all(
-            classes[index] != classes[other] or overlap(boxes[index], boxes[other]) <= 0.5
+            classes[index] != classes[other] or overlap(boxes[index], boxes[other]) <= IOU
             for other in expected
         ):
             expected.append(index)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from tests.support import onnx_models as onnx
 from andon.errors import DeadlineExceeded, ModelRejected, RuntimeFailed
 from andon.runtimes.base import ModelOptions, Resize, RuntimeConfig, Task
 from andon.runtimes.onnx import OnnxRuntime
+from andon.runtimes.onnx_sessions import Sessions
 
 COLOURS = ("red", "green")
 GREEN = (0, 255, 0)
@@ -378,3 +380,46 @@ def test_the_answer_carries_plain_numbers(file):
     answer = load(file).infer(picture(spots=[(64, 64, 32, 32)]), deadline=soon())
     assert type(answer.detections[0].confidence) is float
     assert not any(isinstance(side, np.generic) for side in answer.detections[0].bbox)
+
+
+def test_a_crowd_gets_a_session_of_one_thread_each(tmp_path):
+    """Once as many pictures are in flight as cores, a second session shares the work."""
+    path = tmp_path / "spot.onnx"
+    onnx.yolov8_spot(path)
+    sessions = Sessions(path, RuntimeConfig(workers=2, threads=2))
+    # Its version gets registered: the file moves away under it.
+    path.rename(tmp_path / "elsewhere.onnx")
+    deadline = time.monotonic() + 10
+    with sessions.hold() as first:
+        assert first is sessions.wide
+        while time.monotonic() < deadline:
+            with sessions.hold() as second:
+                pass
+            if second is not sessions.wide:
+                break
+        assert second.get_session_options().intra_op_num_threads == 1
+    with sessions.hold() as alone:
+        assert alone is sessions.wide
+    sessions.close()
+
+
+def test_one_worker_never_opens_a_second_session(tmp_path):
+    """A model that runs one picture at a time has no crowd to serve."""
+    path = tmp_path / "spot.onnx"
+    onnx.yolov8_spot(path)
+    sessions = Sessions(path, RuntimeConfig(workers=1, threads=2))
+    before = threading.active_count()
+    with sessions.hold(), sessions.hold() as second:
+        assert second is sessions.wide
+        assert threading.active_count() == before
+    sessions.close()
+
+
+def test_a_model_that_is_not_understood_leaves_no_file_open(tmp_path):
+    """A refused model does not cost a file descriptor."""
+    path = tmp_path / "maps.onnx"
+    onnx.raw_maps(path)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(ModelRejected):
+        OnnxRuntime().load(path, ModelOptions(), RuntimeConfig())
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -11,6 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from andon.cli.evaluate import _SCORE_FLOOR
+from andon.runtimes.geometry import IOU
 from andon.training.datasets import load_boxes
 from andon.training.evaluation import (
     Box,
@@ -129,3 +131,10 @@ def test_defects_of_real_boards_are_found(session: onnxruntime.InferenceSession)
     report = evaluate_dataset(part, look)
     assert report.mean_average_precision is not None
     assert report.mean_average_precision >= 0.8
+
+
+def test_the_card_is_measured_with_what_the_product_does() -> None:
+    """The suppression and the score floor of the card are those of serving and `andon evaluate`."""
+    card = (resources.files("andon.starter") / "pcb.md").read_text("utf-8")
+    assert f"suppression at IoU {IOU:g}" in card
+    assert f"Detections down to a score of {_SCORE_FLOOR:g} count" in " ".join(card.split())

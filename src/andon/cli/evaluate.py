@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from andon.training.evaluation import Prediction
 
 # Below the floor that serving uses: the tail of the precision-recall curve counts.
-_SCORE_FLOOR = 0.01
+_SCORE_FLOOR = 0.005
 
 
 def evaluate(

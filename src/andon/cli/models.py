@@ -7,8 +7,8 @@ import typer
 
 from andon.cli import output
 from andon.cli.opening import actor, opened
-from andon.cli.options import Home, Json, Model, Reason
-from andon.errors import ConfigurationError, InvalidRequest
+from andon.cli.options import Home, Json, Model, OneModel, Reason
+from andon.errors import ConfigurationError, InvalidRequest, NotFound
 
 if TYPE_CHECKING:
     from andon.store.records import ModelVersion
@@ -34,10 +34,17 @@ Number = Annotated[int, typer.Argument(metavar="VERSION", parser=_number, help="
 
 
 @app.command("list", short_help="List versions.")
-def list_versions(home: Home = None, model: Model = None, as_json: Json = False) -> None:
+def list_versions(home: Home = None, model: OneModel = None, as_json: Json = False) -> None:
     """List the versions of every model, or of one, newest first."""
     with opened(home) as platform:
-        names = [model] if model else sorted(platform.db.models.names())
+        registered = sorted(platform.db.models.names())
+        # The default model may be asked for before its first version, as over HTTP.
+        if model not in {None, platform.settings.default_model, *registered}:
+            raise NotFound(
+                f"There is no model named {model!r}.",
+                hint=f"Registered: {', '.join(registered) or 'none'}.",
+            )
+        names = [model] if model else registered
         versions = [version for name in names for version in platform.db.models.list(name)]
     if as_json:
         output.print_json(versions)

@@ -28,6 +28,17 @@ Model = Annotated[
     ),
 ]
 
+OneModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="This registered model only. Default: all.",
+        show_default=False,
+    ),
+]
+
 Version = Annotated[
     int | None,
     typer.Option(

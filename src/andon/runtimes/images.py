@@ -11,15 +11,18 @@ import io
 import re
 import struct
 import zlib
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image
 
 from andon.errors import TooLarge, UnsupportedMedia, UnusableUpload
 from andon.runtimes.base import Picture
 from andon.runtimes.geometry import Mapping
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Pixels = NDArray[np.uint8]
 
@@ -99,14 +102,14 @@ def fit(pixels: Pixels, place: Mapping, *, gray: bool) -> Pixels:
     """
     if place.identity and (pixels.ndim == 2 or not gray):
         return pixels
-    image = Image.fromarray(pixels)
+    image = _pillow().fromarray(pixels)
     if gray and pixels.ndim == 3:
         image = image.convert("L")
     if not place.identity:
         left, top, right, bottom = place.content
         image = image.resize(
             (right - left, bottom - top),
-            Image.Resampling.BILINEAR,
+            _pillow().Resampling.BILINEAR,
             box=place.seen,
             reducing_gap=1.0,
         )
@@ -253,26 +256,37 @@ def _decode_bmp(data: bytes, max_pixels: int, gray: bool) -> Picture:
 
 def _pillow_pixels(data: bytes, kind: str, gray: bool) -> Pixels:
     """Decode with Pillow, one format allowed; (height, width) or (height, width, 3)."""
+    library = _pillow()
     try:
-        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+        with library.open(io.BytesIO(data), formats=(kind,)) as image:
             image.load()
             return _normalised(image, gray)
-    except Image.DecompressionBombError as error:
+    except library.DecompressionBombError as error:
         raise TooLarge(f"Invalid image: {error}", hint="Send a smaller picture.") from None
     except Exception as error:
         # Pillow lets SyntaxError, OSError, struct.error and others out for bad data.
         raise _damaged(kind, error) from None
 
 
-def _normalised(image: Image.Image, gray: bool) -> Pixels:
+def _pillow() -> Any:
+    """`PIL.Image`, loaded when the first picture needs it.
+
+    It takes 2 MB that a camera sending JPEGs of the right size never asks for.
+    """
+    from PIL import Image  # noqa: PLC0415
+
+    return Image
+
+
+def _normalised(image: "Image.Image", gray: bool) -> Pixels:
     """Whatever mode Pillow decoded, as 8-bit grayscale or RGB."""
     if image.mode.startswith("I"):
         wide = np.asarray(image)
         return np.ascontiguousarray((wide >> 8).astype(np.uint8))
     if image.mode in {"LA", "La", "RGBA", "RGBa", "PA"} or "transparency" in image.info:
         colour = image.convert("RGBA")
-        ground = Image.new("RGBA", colour.size, (0, 0, 0, 255))
-        flat = Image.alpha_composite(ground, colour)
+        ground = _pillow().new("RGBA", colour.size, (0, 0, 0, 255))
+        flat = _pillow().alpha_composite(ground, colour)
         gray = gray or image.mode in {"L", "LA", "La"}
         return np.array(flat.convert("L" if gray else "RGB"))
     if gray or image.mode in {"1", "L"}:

@@ -1,7 +1,6 @@
 """Runs ONNX vision models with ONNX Runtime on the CPU."""
 
 import collections
-import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,11 +31,9 @@ from andon.runtimes.geometry import (
 from andon.runtimes.heads import Head
 from andon.runtimes.images import noise_pixels
 from andon.runtimes.onnx_input import InputSpec, Packer, describe
+from andon.runtimes.onnx_sessions import FATAL_ONLY, Sessions, reason
 from andon.runtimes.recognition import Clues, Output, recognise
-from andon.runtimes.text import clean
 from andon.runtimes.watchdog import WATCHDOG
-
-_FATAL_ONLY = 4
 
 
 class OnnxRuntime:
@@ -61,7 +58,17 @@ class OnnxRuntime:
                 understood; says which option to set.
         """
         self.check(path)
-        session = _session(path, config)
+        sessions = Sessions(path, config)
+        try:
+            return self._understand(sessions, path, options, config)
+        except BaseException:
+            sessions.close()
+            raise
+
+    def _understand(
+        self, sessions: Sessions, path: Path, options: ModelOptions, config: RuntimeConfig
+    ) -> "OnnxModel":
+        session = sessions.wide
         info = session.get_modelmeta()
         facts = onnx_metadata.read(
             dict(info.custom_metadata_map), info.graph_name, info.producer_name
@@ -110,7 +117,7 @@ class OnnxRuntime:
             warnings=tuple(warnings),
         )
         pad = facts.pad if resize is Resize.LETTERBOX else 0
-        model = OnnxModel(session, Packer(spec, pad=pad), head, description, config)
+        model = OnnxModel(sessions, Packer(spec, pad=pad), head, description, config)
         _warm(model, config)
         return model
 
@@ -120,18 +127,18 @@ class OnnxModel:
 
     def __init__(
         self,
-        session: onnxruntime.InferenceSession,
+        sessions: Sessions,
         packer: Packer,
         head: Head,
         description: ModelDescription,
         config: RuntimeConfig,
     ) -> None:
-        self._session: onnxruntime.InferenceSession | None = session
+        self._sessions: Sessions | None = sessions
         self._packer = packer
         self._head = head
         self._description = description
         self._config = config
-        names = [node.name for node in session.get_outputs()]
+        names = [node.name for node in sessions.wide.get_outputs()]
         self._outputs = [names[index] for index in head.outputs]
         self._sizes = np.array([[packer.spec.width, packer.spec.height]], np.int64)
         # Input tensors at rest, each with the area it shows; append and pop are atomic.
@@ -161,8 +168,8 @@ class OnnxModel:
             DeadlineExceeded: No answer in time.
             RuntimeFailed: It failed or answered NaN; or the model is closed.
         """
-        session = self._session
-        if session is None:
+        sessions = self._sessions
+        if sessions is None:
             raise RuntimeFailed("The model is closed.", hint="Ask again for the active version.")
         started = time.perf_counter()
         spec = self._packer.spec
@@ -179,7 +186,8 @@ class OnnxModel:
         feed = {spec.name: tensor}
         if spec.sizes:
             feed[spec.sizes] = self._sizes
-        arrays = self._run(session, feed, deadline)
+        with sessions.hold() as session:
+            arrays = self._run(session, feed, deadline)
         self._tensors.append((tensor, content))
         answered = time.perf_counter()
         if self._head.classify is not None:
@@ -199,17 +207,19 @@ class OnnxModel:
 
     def rest(self) -> None:
         """Give back what the trial runs needed at their peak: an idle model stays small."""
-        if self._session is not None:
+        if self._sessions is not None:
             options = onnxruntime.RunOptions()
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
             feed = {self._packer.spec.name: self._packer.tensor()}
             if self._packer.spec.sizes:
                 feed[self._packer.spec.sizes] = self._sizes
-            self._session.run(self._outputs, feed, options)
+            self._sessions.wide.run(self._outputs, feed, options)
 
     def close(self) -> None:
-        """Free the session; calls that run finish first, later ones fail."""
-        self._session = None
+        """Free the sessions; calls that run finish first, later ones fail."""
+        sessions, self._sessions = self._sessions, None
+        if sessions is not None:
+            sessions.close()
         self._tensors.clear()
 
     def _run(
@@ -218,7 +228,7 @@ class OnnxModel:
         if time.monotonic() >= deadline:
             raise _late(self._description.name)
         options = onnxruntime.RunOptions()
-        options.log_severity_level = _FATAL_ONLY
+        options.log_severity_level = FATAL_ONLY
         ticket = WATCHDOG.enter(options, deadline)
         try:
             arrays: Sequence[NDArray[Any]] = session.run(self._outputs, feed, options)
@@ -227,7 +237,7 @@ class OnnxModel:
             if options.terminate:
                 raise _late(self._description.name) from None
             raise RuntimeFailed(
-                f"The model '{self._description.name}' failed: {_reason(error)}.",
+                f"The model '{self._description.name}' failed: {reason(error)}.",
                 hint="Try again; if it stays, upload a new export.",
             ) from None
         finally:
@@ -269,52 +279,6 @@ class OnnxModel:
         return labels[kind] if kind < len(labels) else f"class_{kind}"
 
 
-@functools.cache
-def _share_memory() -> None:
-    """One arena for all sessions of the process, grown by what is asked for.
-
-    By default every session has its own, which doubles at each growth: measured on the starter
-    detector, 5 MB more at rest and no faster.
-    """
-    info = onnxruntime.OrtMemoryInfo(
-        "Cpu",
-        onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR,
-        0,
-        onnxruntime.OrtMemType.DEFAULT,
-    )
-    arena = onnxruntime.OrtArenaCfg(
-        {
-            "max_mem": 0,
-            "arena_extend_strategy": 1,  # kSameAsRequested
-            "initial_chunk_size_bytes": 1 << 20,
-            "max_dead_bytes_per_chunk": 1 << 18,
-        }
-    )
-    onnxruntime.create_and_register_allocator(info, arena)
-
-
-def _session(path: Path, config: RuntimeConfig) -> onnxruntime.InferenceSession:
-    _share_memory()
-    options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.use_env_allocators", "1")
-    options.intra_op_num_threads = config.threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = _FATAL_ONLY
-    # Planned memory keeps 7 to 10 MB more and was not measurably faster; the arena is kept,
-    # for without it every run asks the system for its memory again.
-    options.enable_mem_pattern = False
-    # Spinning threads win microseconds and cost whole cores that decoding needs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ModelRejected(
-            f"ONNX Runtime {onnxruntime.__version__} cannot load the model: "
-            f"{_reason(error, path)}.",
-            hint="Export it again, for an operator set that this version knows.",
-        ) from None
-
-
 def _trials(session: onnxruntime.InferenceSession, spec: InputSpec, path: Path) -> list[Output]:
     """The outputs, with answers to a flat grey and a noisy picture."""
     packer = Packer(spec, pad=114)
@@ -334,7 +298,7 @@ def _trials(session: onnxruntime.InferenceSession, spec: InputSpec, path: Path) 
         except Exception as error:
             raise ModelRejected(
                 f"The model fails on a trial picture of {spec.width}x{spec.height} pixels: "
-                f"{_reason(error, path)}.",
+                f"{reason(error, path)}.",
                 hint="Set the options 'width' and 'height' to the training size, or export again.",
             ) from None
     outputs: list[Output] = []
@@ -380,12 +344,3 @@ def _late(name: str) -> DeadlineExceeded:
         f"The model '{name}' did not answer before the deadline.",
         hint="Try again, send fewer pictures at a time, or raise ANDON_REQUEST_TIMEOUT.",
     )
-
-
-def _reason(error: Exception, path: Path | None = None) -> str:
-    """ONNX Runtime's reason in one line, without its code numbers and our paths."""
-    text = str(error)
-    if path is not None:
-        text = text.replace(str(path), path.name)
-    text = text.rsplit("[ONNXRuntimeError] : ", maxsplit=1)[-1]
-    return clean(" ".join(text.split()), 300).rstrip(".")

@@ -10,8 +10,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from andon.errors import NotFound, StorageFull, UnusableUpload
 from andon.runtimes.base import Picture
 from andon.runtimes.images import decode
@@ -19,7 +17,7 @@ from andon.store.pictures import Pictures
 from andon.store.records import Prediction
 
 if TYPE_CHECKING:
-    from PIL import ImageDraw, ImageFont
+    from PIL import Image, ImageDraw, ImageFont
 
 # Readable against each other, on copper, on black and on white (with the dark seam beside
 # them): Okabe and Ito's colours for all kinds of sight, then others of like strength.
@@ -49,7 +47,7 @@ def colour(label: str) -> tuple[int, int, int]:
     return _COLOURS[zlib.crc32(label.encode(), _SALT) % len(_COLOURS)]
 
 
-def draw(picture: Picture, detections: Iterable[dict[str, Any]]) -> Image.Image:
+def draw(picture: Picture, detections: Iterable[dict[str, Any]]) -> "Image.Image":
     """The picture in colour with a box and a label for every detection.
 
     Args:
@@ -57,7 +55,7 @@ def draw(picture: Picture, detections: Iterable[dict[str, Any]]) -> Image.Image:
         detections: `{"label", "confidence", "bbox": [x, y, width, height]}` in pixels.
     """
     # Drawing and fonts take 3 MB that a server only needs once somebody looks.
-    from PIL import ImageDraw, ImageFont  # noqa: PLC0415
+    from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415
 
     image = Image.fromarray(picture.pixels).convert("RGB")
     pen = ImageDraw.Draw(image)
@@ -73,7 +71,7 @@ def draw(picture: Picture, detections: Iterable[dict[str, Any]]) -> Image.Image:
     return image
 
 
-def save(image: Image.Image, path: Path, picture_format: str | None = None) -> Path:
+def save(image: "Image.Image", path: Path, picture_format: str | None = None) -> Path:
     """Write an image whole or not at all.
 
     Args:

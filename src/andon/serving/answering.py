@@ -267,16 +267,15 @@ class Answering:
         image_hash = hashlib.sha256(ask.data).hexdigest()
         known = self.cache.get(image_hash, version.id)
         cached = known is not None
-        kept: Future[None] | None = None
         if known is None:
             picture = decode(ask.data, max_pixels=self.settings.max_image_pixels, gray=slot.gray)
-            if ask.keep:
-                # A file costs up to a millisecond: the disk works while the model does.
-                kept = self._keeper.submit(self._keep, image_hash, ask.data, picture.format)
             inference = slot.model.infer(picture, deadline=ask.deadline)
             known = Known(inference, picture.width, picture.height, picture.format)
             self.cache.put(image_hash, version.id, known)
-        elif ask.keep:
+        kept: Future[None] | None = None
+        if ask.keep:
+            # Beside the commit, which waits for the disk; beside the model it would take a
+            # core that the model is using.
             kept = self._keeper.submit(self._keep, image_hash, ask.data, known.format)
         answer = settle(
             ask,

@@ -9,8 +9,13 @@ import gc
 
 
 def give_back() -> None:
-    """Return free heap pages to the system; nothing happens where the C library cannot."""
+    """Return free heap pages to the system; nothing happens where the C library cannot.
+
+    What is alive now lives as long as the server: the garbage collector need not look at it
+    again, which keeps its full passes short.
+    """
     gc.collect()
+    gc.freeze()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

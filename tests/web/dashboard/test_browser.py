@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from tests.web.dashboard.scenes import minutes_ago
 
+from andon.serving.starter import install_starter
 from andon.web.dashboard import wording
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -480,6 +481,7 @@ def test_the_theme_is_remembered(page, fresh):
 
 def test_a_phone_shows_everything_without_scrolling_sideways(phone, fresh):
     """390 pixels are enough for every page, and fingers find every button."""
+    install_starter(fresh.platform.deployments)  # v1's page has the model card: tables, code
     fresh.upload("first")
     fresh.upload("second", notes="a-very-long-word-" * 20)
     answer = fresh.predict(picture(), name="a-very-long-name-" * 10 + ".png").json()

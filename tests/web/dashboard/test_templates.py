@@ -163,7 +163,7 @@ def test_a_template_and_its_context_name_the_same_things(kind):
 
 def _variables(template: str) -> set[str]:
     source = (TEMPLATES_DIR / template).read_text("utf-8")
-    tree = environment.parse(source)
+    tree = environment().parse(source)
     # Blocks see what their template imports at its top; the analysis does not.
     imported = {name for node in tree.find_all(nodes.FromImport) for name in node.names}
     names = meta.find_undeclared_variables(tree) - imported

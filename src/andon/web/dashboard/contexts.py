@@ -156,7 +156,7 @@ class Version:
     detections: Annotated[int, "Detections in them."]
     latency_ms: Annotated[float | None, "Mean inference time, milliseconds; None before the first."]
     confidence: Annotated[
-        float | None, "Mean confidence of detections, 0 to 1; None before the first."
+        float | None, "Mean over inspections of their mean confidence; None before a detection."
     ]
     proof_ms: Annotated[float | None, "Latency measured while proving, milliseconds."]
     threshold: Annotated[float, "Confidence from which the line counts a detection, 0 to 1."]

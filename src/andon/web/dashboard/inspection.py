@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from andon.errors import AndonError, NotFound
 from andon.platform import Platform
@@ -217,5 +216,7 @@ def sample_board(seed: int) -> bytes:
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
+    from PIL import Image  # noqa: PLC0415 - only for the sample, so only when asked for
+
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()

@@ -1,20 +1,28 @@
 """From a page context to HTML: one Jinja2 environment, strict about what templates use."""
 
+import functools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from andon.web.dashboard import wording
 from andon.web.dashboard.contexts import as_variables
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 HERE = Path(__file__).parent
 TEMPLATES_DIR = HERE / "templates"
 STATIC_DIR = HERE / "static"
 
 
-def _environment() -> Environment:
+@functools.cache
+def environment() -> "Environment":
+    """The templates with their filters, made when the first page is asked for."""
+    # Jinja2 takes 3 MB, which a box that nobody looks at need not pay.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
+
     made = Environment(
         loader=FileSystemLoader(TEMPLATES_DIR),
         autoescape=True,
@@ -39,12 +47,9 @@ def _environment() -> Environment:
     return made
 
 
-environment = _environment()
-
-
 def render(page: Any) -> str:
     """The HTML of a page context (one of `contexts.PAGES`)."""
-    return environment.get_template(page.template).render(as_variables(page))
+    return environment().get_template(page.template).render(as_variables(page))
 
 
 def respond(page: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> HTMLResponse:
