@@ -490,6 +490,8 @@ def test_a_phone_shows_everything_without_scrolling_sideways(phone, fresh):
         phone.goto(fresh.url + path)
         phone.wait_for_load_state("networkidle")
         assert overflow(phone) == [], path
+        # A phone zooms out instead of scrolling where something is too wide.
+        assert phone.evaluate("document.documentElement.scrollWidth") <= 390, path
         small = phone.evaluate(
             """() => [...document.querySelectorAll("button, .button, select, nav a, .found-row")]
               .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height < 44)
