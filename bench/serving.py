@@ -48,7 +48,7 @@ def throughput(
             ratios.append(load.per_second / yardstick["per_second"])
             served.append(load.per_second)
             loops.append(yardstick["per_second"])
-            alone = drive(server.port, requests, clients=1, seconds=seconds / 2)
+            alone = drive(server.port, requests, clients=1, seconds=seconds)
             _require_all(alone)
             waits.append(statistics.median(alone.latencies) * 1000)
             overheads.append(waits[-1] - yardstick["median_ms"])
