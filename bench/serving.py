@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from bench.load import Load, drive, drive_async, multipart
+from bench.load import Load, drive, drive_alone, drive_async, multipart
 from bench.processes import Server, andon
 
 
@@ -48,7 +48,7 @@ def throughput(
             ratios.append(load.per_second / yardstick["per_second"])
             served.append(load.per_second)
             loops.append(yardstick["per_second"])
-            alone = drive(server.port, requests, clients=1, seconds=seconds)
+            alone = drive_alone(server.port, requests, seconds=seconds)
             _require_all(alone)
             waits.append(statistics.median(alone.latencies) * 1000)
             overheads.append(waits[-1] - yardstick["median_ms"])
