@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 
 BOUNDARY = "andon-bench-boundary"
 
+# Stands before the ten digits in a picture's comment (see `pictures.SERIAL`).
+_MARKER = b"bench-serial:"
+
 
 @dataclass
 class Load:
@@ -69,21 +72,21 @@ class Serial:
 
     Args:
         messages: Requests as `multipart` makes them.
-        marker: Text before the ten digits; a request without it is sent as it is.
+        fresh: Whether to count; otherwise, and without a number, a request is sent as it is.
     """
 
     _count = itertools.count(1)
 
-    def __init__(self, messages: Sequence[bytes], marker: bytes = b"bench-serial:") -> None:
+    def __init__(self, messages: Sequence[bytes], *, fresh: bool = True) -> None:
         self._messages = [bytearray(message) for message in messages]
-        self._places = [message.find(marker) + len(marker) for message in self._messages]
-        self._marked = [marker in message for message in self._messages]
+        self._places = [message.find(_MARKER) if fresh else -1 for message in messages]
 
     def __getitem__(self, index: int) -> bytes:
         index %= len(self._messages)
         message, place = self._messages[index], self._places[index]
-        if self._marked[index]:
-            message[place : place + 10] = b"%010d" % next(self._count)
+        if place >= 0:
+            digits = place + len(_MARKER)
+            message[digits : digits + 10] = b"%010d" % next(self._count)
         return bytes(message)
 
 
@@ -131,7 +134,7 @@ async def drive_async(
     `fresh` renumbers the pictures, so that no two requests carry the same file.
     """
     load = Load()
-    serial = Serial(messages, b"bench-serial:" if fresh else b"\0no such text")
+    serial = Serial(messages, fresh=fresh)
     started = time.perf_counter()
     await asyncio.gather(
         *(
@@ -154,7 +157,7 @@ def drive(
 def drive_alone(port: int, messages: Sequence[bytes], *, seconds: float) -> Load:
     """One client on a plain blocking socket.
 
-    An event loop on the client's side would add its own wake-ups, up to 0.7 ms, to each answer.
+    An event loop on the client's side would add its own wake-ups to each answer.
     """
     load = Load()
     serial = Serial(messages)

@@ -183,11 +183,8 @@ class OnnxModel:
         content = place.content
         self._packer.pack(picture, place, tensor, clean=shown is None or shown == content)
         packed = time.perf_counter()
-        feed = {spec.name: tensor}
-        if spec.sizes:
-            feed[spec.sizes] = self._sizes
         with sessions.hold() as session:
-            arrays = self._run(session, feed, deadline)
+            arrays = self._run(session, self._feed(tensor), deadline)
         self._tensors.append((tensor, content))
         answered = time.perf_counter()
         if self._head.classify is not None:
@@ -210,10 +207,7 @@ class OnnxModel:
         if self._sessions is not None:
             options = onnxruntime.RunOptions()
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-            feed = {self._packer.spec.name: self._packer.tensor()}
-            if self._packer.spec.sizes:
-                feed[self._packer.spec.sizes] = self._sizes
-            self._sessions.wide.run(self._outputs, feed, options)
+            self._sessions.wide.run(self._outputs, self._feed(self._packer.tensor()), options)
 
     def close(self) -> None:
         """Free the sessions; calls that run finish first, later ones fail."""
@@ -221,6 +215,11 @@ class OnnxModel:
         if sessions is not None:
             sessions.close()
         self._tensors.clear()
+
+    def _feed(self, tensor: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """The model's inputs by name: the picture, and its size where the model asks for it."""
+        spec = self._packer.spec
+        return {spec.name: tensor} | ({spec.sizes: self._sizes} if spec.sizes else {})
 
     def _run(
         self, session: onnxruntime.InferenceSession, feed: dict[str, Any], deadline: float

@@ -215,8 +215,8 @@ def sample_board(seed: int) -> bytes:
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:
-    file = io.BytesIO()
     from PIL import Image  # noqa: PLC0415 - only for the sample, so only when asked for
 
+    file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
