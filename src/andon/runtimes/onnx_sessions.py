@@ -2,7 +2,7 @@
 
 A session that spreads each inference over all cores answers a lone picture soonest. With as
 many pictures in flight as there are cores, one core each gets more done, for no core waits
-for the slowest share of another (measured with the starter detector on two cores: 5 % more
+for the slowest share of another (measured with the starter detector on two cores: 6 % more
 answers a second). The second session is opened when the crowd first comes; a box with one
 camera never pays for it.
 """
