@@ -199,6 +199,78 @@ class Settings(BaseSettings):
         description="Time without growth after which an unusable file is rejected, seconds.",
     )
 
+    # -- The floor ----------------------------------------------------------------------
+    site: str = Field(
+        default="main",
+        min_length=1,
+        max_length=64,
+        validation_alias=_names("site", "SITE_ID"),
+        description="Site of events that name none. MQTT topics carry it: andon/SITE/events.",
+    )
+    factory_max_gap: float = Field(
+        default=1800.0,
+        gt=0,
+        le=86_400,
+        description="Longest time one state event counts when no later one comes, seconds.",
+    )
+    factory_auto_register: bool = Field(
+        default=False,
+        description="Register workers and workstations that events name for the first time. "
+        "Otherwise such events are refused.",
+    )
+    event_max_ahead: float = Field(
+        default=300.0,
+        ge=0,
+        description="Events dated further ahead of this machine's clock are refused, seconds.",
+    )
+    max_batch_bytes: int = Field(
+        default=16 * 1024 * 1024,
+        ge=1024,
+        description="Largest JSON batch of events accepted, bytes. NDJSON has its own limit.",
+    )
+    max_stream_bytes: int = Field(
+        default=1024**3,
+        ge=1024,
+        description="Largest NDJSON upload of events accepted, bytes.",
+    )
+    drowsiness_warning_rate: float = Field(
+        default=20.0,
+        ge=0,
+        le=100,
+        description="Last-hour alert rate from which /dashboard says warning, percent.",
+    )
+    drowsiness_critical_rate: float = Field(
+        default=50.0,
+        ge=0,
+        le=100,
+        description="Last-hour alert rate from which /dashboard says critical, percent.",
+    )
+    ear_threshold: float = Field(
+        default=0.2,
+        gt=0,
+        le=1,
+        validation_alias=_names("ear_threshold", "EAR_THRESHOLD"),
+        description="Eye aspect ratio below which an eye counts as closed.",
+    )
+    mqtt_url: SecretStr = Field(
+        default=SecretStr(""),
+        validation_alias=_names("mqtt_url", "MQTT_URL"),
+        description="Broker to take events from: mqtt://[USER:PASSWORD@]HOST[:1883], or mqtts:// "
+        "for TLS. Empty: no MQTT.",
+    )
+    mqtt_client_id: str = Field(
+        default="",
+        max_length=64,
+        description="Name of the persistent session at the broker. Empty: made once and kept in "
+        "HOME/mqtt-client-id.",
+    )
+    mqtt_topic_prefix: str = Field(
+        default="andon",
+        min_length=1,
+        max_length=128,
+        description="First level of the topics: PREFIX/SITE/events and PREFIX/SITE/telemetry.",
+    )
+
     @field_validator("home", mode="after")
     @classmethod
     def _expand(cls, value: Path) -> Path:

@@ -250,6 +250,136 @@ jobs = Table(
     CheckConstraint("status IN ('queued', 'running', 'succeeded', 'failed')", name="status"),
 )
 
+# Counted up by the database. SQLite's own row number must be declared as plain INTEGER.
+_Counted = BigInteger().with_variant(Integer(), "sqlite")
+
+# The people whose work the floor reports. A retired one takes no later events.
+workers = Table(
+    "workers",
+    metadata,
+    _must("id", String(64), primary_key=True),
+    _must("name", String(255)),
+    _must("created_at", Timestamp),
+    _may("retired_at", Timestamp),
+)
+
+# The places they work at.
+workstations = Table(
+    "workstations",
+    metadata,
+    _must("id", String(64), primary_key=True),
+    _must("name", String(255)),
+    _must("created_at", Timestamp),
+    _may("retired_at", Timestamp),
+)
+
+# What the floor reported, one row per event. Times are whole microseconds since 1970 UTC:
+# metrics are sums of differences of them, and must come out the same on every database.
+# The view `events` shows them as text.
+factory_events = Table(
+    "factory_events",
+    metadata,
+    _must("id", _Counted, primary_key=True, autoincrement=True),
+    # Given by the sender, or made from what identifies the event.
+    _must("event_id", String(64)),
+    _must("timestamp", BigInteger),
+    _must("worker_id", String(64)),
+    _must("workstation_id", String(64)),
+    _must("event_type", String(16)),
+    _must("confidence", Float),
+    # Units of a product_count; 0 on states.
+    _must("count", Integer),
+    _must("site_id", String(64)),
+    _may("camera_id", String(64)),
+    _may("model_version", String(64)),
+    _must("source", String(16)),
+    _must("received", BigInteger),
+    # When the state that this event opened ends, as far as is known now; none on counts.
+    _may("until", BigInteger),
+    # When somebody took the event back. It stays, so that a repeat is still a repeat.
+    _may("retracted", BigInteger),
+    Index("uq_factory_events_event_id", "event_id", unique=True),
+    Index("ix_factory_events_worker_id_timestamp", "worker_id", "timestamp"),
+    Index("ix_factory_events_timestamp", "timestamp"),
+)
+
+# Sums of the events by hour and by day, kept with every event: durations in microseconds.
+factory_totals = Table(
+    "factory_totals",
+    metadata,
+    # Length of the bucket, seconds: 3600 or 86400.
+    _must("width", Integer, primary_key=True),
+    _must("start", BigInteger, primary_key=True),
+    _must("worker_id", String(64), primary_key=True),
+    _must("workstation_id", String(64), primary_key=True),
+    _must("working", BigInteger),
+    _must("idle", BigInteger),
+    _must("absent", BigInteger),
+    _must("units", BigInteger),
+    _must("events", BigInteger),
+    sqlite_with_rowid=False,
+)
+
+# The one row says which ANDON_FACTORY_MAX_GAP (microseconds) the totals were made with.
+factory_basis = Table(
+    "factory_basis",
+    metadata,
+    _must("id", Integer, primary_key=True, autoincrement=False),
+    _must("max_gap", BigInteger),
+    CheckConstraint("id = 1", name="one"),
+)
+
+# Eye telemetry, one row per measurement; times in microseconds as above.
+drowsiness_events = Table(
+    "drowsiness_events",
+    metadata,
+    _must("id", _Counted, primary_key=True, autoincrement=True),
+    _must("event_id", String(64)),
+    _must("timestamp", BigInteger),
+    # Empty where the sender did not say.
+    _must("driver_id", String(64)),
+    _must("device_id", String(64)),
+    _must("site_id", String(64)),
+    _must("ear_value", Float),
+    _must("is_drowsy", Boolean),
+    _must("duration_ms", Float),
+    _must("source", String(16)),
+    _must("received", BigInteger),
+    Index("uq_drowsiness_events_event_id", "event_id", unique=True),
+    Index("ix_drowsiness_events_driver_id_timestamp", "driver_id", "timestamp"),
+    Index("ix_drowsiness_events_timestamp", "timestamp"),
+)
+
+# Sums of the telemetry by minute and by day. Whole numbers: their sum has no order.
+drowsiness_totals = Table(
+    "drowsiness_totals",
+    metadata,
+    # Length of the bucket, seconds: 60 or 86400.
+    _must("width", Integer, primary_key=True),
+    _must("start", BigInteger, primary_key=True),
+    _must("driver_id", String(64), primary_key=True),
+    _must("events", BigInteger),
+    _must("drowsy", BigInteger),
+    # Millionths.
+    _must("ear_sum", BigInteger),
+    _must("ear_min", BigInteger),
+    # Microseconds.
+    _must("duration_sum", BigInteger),
+    sqlite_with_rowid=False,
+)
+
+# What arrived by MQTT and could not be used, with the reason. Nobody waits for an answer
+# there, so somebody has to be able to look.
+rejected_messages = Table(
+    "rejected_messages",
+    metadata,
+    _must("id", _Counted, primary_key=True, autoincrement=True),
+    _must("received_at", Timestamp),
+    _must("topic", Text),
+    _must("payload", Text),
+    _must("reason", Text),
+)
+
 # Columns under the name of their row, for readers outside the repositories.
 ModelVersionRow = model_versions.c
 PredictionRow = predictions.c
