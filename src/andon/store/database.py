@@ -13,13 +13,20 @@ from andon.errors import NotFound
 from andon.store.clock import now
 from andon.store.connections import Connections
 from andon.store.deployment_events import DeploymentEvents
+from andon.store.drowsiness_events import DrowsinessEvents
+from andon.store.event_writer import EventWriter
+from andon.store.factory_events import FactoryEvents
+from andon.store.factory_totals import FactoryTotals
 from andon.store.ids import uuid7
 from andon.store.jobs import Jobs
 from andon.store.metrics import Metrics
 from andon.store.model_versions import ModelVersions
 from andon.store.predictions import Predictions
 from andon.store.records import Event, ModelVersion, Prediction
+from andon.store.rejected_messages import RejectedMessages
+from andon.store.roster import Roster
 from andon.store.schema import VERSION_TABLE
+from andon.store.tables import workers, workstations
 from andon.store.writer import GroupWriter
 
 _METRICS = ("accuracy", "avg_confidence", "avg_inference_time", "detection_count")
@@ -33,6 +40,8 @@ class Database(Connections):
         default_model: The model meant by the methods that take a bare version number.
         commit_linger: Extra time a group commit waits for more rows, seconds.
         busy_timeout: Time to wait for another program's lock, seconds.
+        max_gap: Longest time a state of a worker counts for, seconds; only used where the
+            database does not say (`factory_totals.ensure_basis`).
 
     Raises:
         DatabaseDamaged: The file is not a database of Andon's, or is damaged. It is left alone.
@@ -47,6 +56,7 @@ class Database(Connections):
         default_model: str = "pcb",
         commit_linger: float = 0.0,
         busy_timeout: float = 10.0,
+        max_gap: float = 1800.0,
     ) -> None:
         super().__init__(where, busy_timeout=busy_timeout)
         self.default_model = default_model
@@ -56,10 +66,26 @@ class Database(Connections):
         self.events = DeploymentEvents(self)
         self.metrics = Metrics(self)
         self.writer = GroupWriter(self, linger=commit_linger)
+        self.workers = Roster(self, workers)
+        self.workstations = Roster(self, workstations)
+        gap = max(1, round(max_gap * 1_000_000))
+        self.factory = FactoryEvents(self, max_gap=gap)
+        self.factory_totals = FactoryTotals(self, max_gap=gap)
+        self.telemetry = DrowsinessEvents(self)
+        self.rejected = RejectedMessages(self)
+        self.event_writer = EventWriter(
+            self,
+            {
+                "factory": self.factory.ingest,
+                "telemetry": lambda connection, rows, **_: self.telemetry.ingest(connection, rows),
+            },
+            linger=commit_linger,
+        )
 
     def close(self) -> None:
-        """Commit what waits in the writer and close every connection. Safe to call twice."""
+        """Commit what waits in the writers and close every connection. Safe to call twice."""
         self.writer.close()
+        self.event_writer.close()
         super().close()
 
     def check(self) -> None:
@@ -70,11 +96,11 @@ class Database(Connections):
             StorageFull: It does not answer, or cannot take rows.
         """
         super().check()
-        if self.writer.problem:
+        if self.writer.problem or self.event_writer.problem:
             # Perhaps it has passed, and only nobody has written since: write something.
             with self.write() as connection:
                 connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = version_num")  # noqa: S608 - a constant
-            self.writer.problem = ""
+            self.writer.problem = self.event_writer.problem = ""
 
     def data_version(self) -> int:
         """A number that grows whenever a version was activated, by whatever process."""

@@ -4,6 +4,7 @@ They start with the time, so sorting them is sorting by age, inserting them appe
 index, and a moment can be turned into the smallest id of that moment.
 """
 
+import hashlib
 import os
 import threading
 import time
@@ -11,6 +12,9 @@ from datetime import datetime
 
 _RANDOM_BITS = 74
 _MAX_MS = (1 << 48) - 1
+# The two bits of the variant in front of two random bits, by the hexadecimal digit these are
+# taken from.
+_VARIANTS = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 _lock = threading.Lock()
 _last = 0
@@ -47,6 +51,24 @@ def uuid7_floor(moment: datetime) -> str:
         raise ValueError("a time without a zone names no moment; give it a UTC offset")
     milliseconds = min(max(int(moment.timestamp() * 1000), 0), _MAX_MS)
     return _text(milliseconds << _RANDOM_BITS)
+
+
+def uuid7_of(micros: int, key: bytes) -> str:
+    """The id of something that has none of its own: the same for the same time and key.
+
+    Its time is that of the thing, and its 74 random bits are BLAKE2b of `key`, so it sorts
+    among other ids by age, and a repeat of the thing finds the first one.
+
+    Args:
+        micros: Microseconds since 1970 UTC, not negative.
+        key: Everything that tells the thing from others; should include its exact time.
+    """
+    time_part = f"{micros // 1000:012x}"
+    digits = hashlib.blake2b(key, digest_size=10).hexdigest()
+    return (
+        f"{time_part[:8]}-{time_part[8:]}-7{digits[:3]}-"
+        f"{_VARIANTS[digits[3]]}{digits[4:7]}-{digits[7:19]}"
+    )
 
 
 def _text(value: int) -> str:

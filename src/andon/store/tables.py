@@ -350,11 +350,11 @@ drowsiness_events = Table(
     Index("ix_drowsiness_events_timestamp", "timestamp"),
 )
 
-# Sums of the telemetry by minute and by day. Whole numbers: their sum has no order.
+# Sums of the telemetry by minute, hour and day. Whole numbers: their sum has no order.
 drowsiness_totals = Table(
     "drowsiness_totals",
     metadata,
-    # Length of the bucket, seconds: 60 or 86400.
+    # Length of the bucket, seconds: 60, 3600 or 86400.
     _must("width", Integer, primary_key=True),
     _must("start", BigInteger, primary_key=True),
     _must("driver_id", String(64), primary_key=True),
