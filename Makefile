@@ -54,13 +54,14 @@ bench-peers: $(TEST) ## The same model through LitServe and MLServer, each in it
 
 clean: ## Remove the environment and everything else the commands here made
 	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -f src/andon/web/dashboard/static/vega.js
 	@find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
 	@scripts/make_venv.sh
 
 # requirements.lock pins every package; `-c` leaves the choice of sets to pyproject.toml.
-$(CORE): pyproject.toml requirements.lock
+$(CORE): pyproject.toml requirements.lock hatch_build.py
 	@scripts/make_venv.sh
 	@echo "Installing Andon into .venv (a minute or two the first time)."
 	@$(PIP) install --constraint requirements.lock --editable .

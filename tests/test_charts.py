@@ -1,0 +1,107 @@
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from andon import charts
+from andon.web.dashboard.rendering import STATIC_DIR
+
+START = datetime(2026, 3, 2, 6, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+END = START + 4 * HOUR
+
+SPECS = {
+    "timeline": charts.timeline(
+        [charts.Span("W1", "working", "S1", START, START + HOUR)], ["W1", "W2"], START, END
+    ),
+    "states": charts.states([charts.StateSums(START, START + HOUR, 3600, 1800, 900)], START, END),
+    "units": charts.units([charts.Units(START, START + HOUR, 36)], START, END, "Units per hour"),
+    "eyes": charts.eyes([charts.Eyes(START, START + HOUR, 0.3, 0.1, 50)], 0.2, START, END),
+    "alerts": charts.alert_rate([charts.Alerts(START, START + HOUR, 50, 10)], 20, 50, START, END),
+}
+chart = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
+
+
+def values(spec: charts.Spec) -> list[dict]:
+    """The rows of a specification."""
+    return spec["data"]["values"]
+
+
+def colours(part) -> set[str]:
+    """Every colour name that is left in a specification, its data aside."""
+    found: set[str] = set()
+    charts.painted(part, lambda name: found.add(name) or name)
+    return found
+
+
+@chart
+def test_a_specification_is_plain_json(spec):
+    """Whatever draws it gets it as text."""
+    assert json.loads(json.dumps(spec)) == spec
+    assert spec["$schema"] == charts.SCHEMA
+
+
+@chart
+def test_every_colour_is_one_of_the_style_sheet(spec):
+    """A chart wears the page's theme, and knows no colour of its own."""
+    known = set(re.findall(r"(--[\w-]+): light-dark", (STATIC_DIR / "base.css").read_text("utf-8")))
+    assert colours(spec) <= known
+    assert not re.search(r'"#[0-9a-fA-F]{3,8}"', json.dumps(spec))
+
+
+@chart
+def test_painting_leaves_no_name_and_no_data_changed(spec):
+    """Colours are put in everywhere but in what was measured."""
+    painted = charts.painted(spec, lambda name: "red")
+    assert colours(painted) == set()
+    assert painted["data"] == spec["data"]
+
+
+def test_a_worker_called_like_a_colour_stays_a_worker():
+    """Names from outside are data."""
+    spec = charts.timeline([charts.Span("--ink", "idle", "S1", START, END)], ["--ink"], START, END)
+    painted = charts.painted(spec, lambda name: "red")
+    assert values(painted)[0]["worker"] == "--ink"
+    assert painted["encoding"]["y"]["scale"]["domain"] == ["--ink"]
+
+
+def test_a_worker_without_reports_keeps_a_row():
+    """Nothing is known of W2, and that is what the blank row says."""
+    assert SPECS["timeline"]["encoding"]["y"]["scale"]["domain"] == ["W1", "W2"]
+    assert {row["worker"] for row in values(SPECS["timeline"])} == {"W1"}
+    assert charts.timeline_height(2) > charts.timeline_height(1)
+
+
+def test_states_are_stacked_in_person_hours():
+    """Each state begins where the one before ended."""
+    rows = values(SPECS["states"])
+    assert [(row["state"], row["low"], row["high"]) for row in rows] == [
+        ("working", 0.0, 1.0),
+        ("idle", 1.0, 1.5),
+        ("absent", 1.5, 1.75),
+    ]
+
+
+def test_a_pause_breaks_the_line_of_the_eyes():
+    """Nobody knows what the eyes did while nothing was measured."""
+    rows = [
+        charts.Eyes(START, START + HOUR, 0.3, 0.2, 9),
+        charts.Eyes(START + HOUR, START + 2 * HOUR, 0.3, 0.2, 9),
+        charts.Eyes(START + 3 * HOUR, END, 0.3, 0.2, 9),
+    ]
+    assert [row["part"] for row in values(charts.eyes(rows, 0.2, START, END))] == [0, 0, 1]
+
+
+def test_a_rate_of_nothing_is_not_drawn():
+    """Zero of zero is no rate of zero."""
+    rows = [charts.Alerts(START, END, 0, 0), charts.Alerts(START, END, 8, 2)]
+    assert [row["rate"] for row in values(charts.alert_rate(rows, 20, 50, START, END))] == [25.0]
+
+
+def test_the_axis_of_time_is_the_window_in_utc():
+    """Whatever was reported in it."""
+    scale = SPECS["units"]["encoding"]["x"]["scale"]
+    assert scale["type"] == "utc"
+    millis = [int(edge.timestamp() * 1000) for edge in (START, END)]
+    assert json.loads(scale["domain"]["expr"]) == millis
