@@ -1,12 +1,15 @@
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
 
 import msgspec
 import pytest
 from tests.serving.boards import board, spot_model, until
+from tests.support.broker import publishing, running
+from tests.support.floor import MINUTE, at, ingest, register, state
 from tests.support.policy import absent
 
 from andon.errors import ConfigurationError, StorageFull, UnusableUpload
@@ -192,3 +195,67 @@ def test_stopping_leaves_no_thread_behind(tmp_path):
     time.sleep(0.1)
     left = {one.name for one in set(threading.enumerate()) - before}
     assert not {name for name in left if name.startswith("andon") and "onnx" not in name}
+
+
+def test_a_server_listens_to_its_broker_and_leaves_it_in_good_order(tmp_path):
+    """What is published is stored; after the stop nothing runs and nothing is lost."""
+    before = set(threading.enumerate())
+    with running(tmp_path / "broker") as broker, publishing(broker) as camera:
+        made = Platform(settings_of(tmp_path / "home", mqtt_url=broker.url))
+        register(made.db)
+        made.start()
+        until(lambda: made.mqtt.state().connected)
+        camera.send("andon/main/events", state("working", at(8)).json())
+        until(lambda: made.db.factory.first() == at(8))
+        made.stop()
+        made.stop()
+        logging_stop()
+        camera.send("andon/main/events", state("idle", at(9)).json())
+        again = Platform(settings_of(tmp_path / "home", mqtt_url=broker.url))
+        again.start()
+        until(lambda: again.db.factory.last() == at(9))
+        again.stop()
+        logging_stop()
+    until(lambda: not (set(threading.enumerate()) - before))
+
+
+def test_a_command_beside_the_server_does_not_listen(tmp_path):
+    """Two sessions of one name would throw each other out."""
+    made = Platform(settings_of(tmp_path / "home", mqtt_url="mqtt://127.0.0.1:1"))
+    made.start(serve=False)
+    assert made.mqtt is None
+    made.stop()
+
+
+def test_a_broker_that_is_no_address_refuses_the_start(tmp_path):
+    """With the setting's form, and without what stood there."""
+    made = Platform(settings_of(tmp_path / "home", mqtt_url="s3cret@broker"))
+    with pytest.raises(ConfigurationError, match="ANDON_MQTT_URL") as caught:
+        made.start()
+    assert "s3cret" not in str(caught.value)
+    logging_stop()
+
+
+def test_a_changed_longest_gap_counts_from_the_next_start(tmp_path):
+    """For the events that are there as for those that come."""
+    first = Platform(settings_of(tmp_path / "home"))
+    register(first.db)
+    first.start()
+    ingest(first.db, [state("working", at(8))])
+    first.stop()
+    second = Platform(settings_of(tmp_path / "home", factory_max_gap=600))
+    second.start()
+    (total,) = second.db.factory_totals.sums(at(0), at(23))
+    assert total.working == 10 * MINUTE
+    ingest(second.db, [state("working", at(10))])
+    (total,) = second.db.factory_totals.sums(at(0), at(23))
+    assert total.working == 20 * MINUTE
+    assert second.db.factory_totals.check() == []
+    second.stop()
+    logging_stop()
+
+
+def test_the_mqtt_client_costs_only_those_who_use_it():
+    """It is loaded with the first broker."""
+    code = "import sys, andon.platform, andon.web.app; sys.exit('paho' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -25,6 +25,8 @@ class AndonError(Exception):
         super().__init__(f"{detail} {hint}".strip())
         self.detail = detail
         self.hint = hint
+        self.members: dict[str, Any] = {}
+        """More members of the problem details."""
 
     def problem(self) -> dict[str, Any]:
         """The RFC 9457 members of this error, without `instance`."""
@@ -34,7 +36,7 @@ class AndonError(Exception):
             "status": self.status,
             "detail": str(self),
         }
-        return body
+        return body | self.members
 
     def headers(self) -> dict[str, str]:
         """Extra HTTP headers this error asks for."""
@@ -47,6 +49,22 @@ class UnusableUpload(AndonError):
     status = 400
     slug = "unusable-upload"
     title = "Unusable upload"
+
+
+class UnreadableEvents(AndonError):
+    """The body is not JSON, or holds no event at all; nothing was stored."""
+
+    status = 400
+    slug = "unreadable-events"
+    title = "Unreadable events"
+
+
+class EventsRejected(AndonError):
+    """None of the events could be stored; each has its reason (unknown worker, retired, …)."""
+
+    status = 400
+    slug = "events-rejected"
+    title = "Events rejected"
 
 
 class Unauthenticated(AndonError):
@@ -175,6 +193,29 @@ class StorageFull(Unavailable):
 
     slug = "storage-full"
     title = "Storage unavailable"
+
+
+class UploadInterrupted(Unavailable):
+    """A streamed upload stopped half-way. What `detail` counts is stored; send all of it again.
+
+    Args:
+        cause: What stopped it; it decides the HTTP status.
+    """
+
+    slug = "upload-interrupted"
+    title = "Upload interrupted"
+
+    def __init__(self, detail: str, *, hint: str = "", cause: AndonError) -> None:
+        super().__init__(detail, hint=hint)
+        self._cause = cause
+
+    def problem(self) -> dict[str, Any]:
+        """The problem details, under the status of what stopped it."""
+        return super().problem() | {"status": self._cause.status}
+
+    def headers(self) -> dict[str, str]:
+        """The headers of what stopped it."""
+        return self._cause.headers()
 
 
 class ModelRejected(UnusableUpload):

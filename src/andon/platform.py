@@ -15,6 +15,10 @@ import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
 from andon.errors import AndonError, ConfigurationError
+from andon.events.counting import EventMetrics
+from andon.events.floor_gauges import FloorGauges
+from andon.events.intake import EventIntake
+from andon.events.mqtt import MqttIntake
 from andon.jobs.queue import JobQueue
 from andon.logs import logging_setup
 from andon.registry.registry import ModelRegistry
@@ -58,6 +62,7 @@ class Platform:
             settings.url,
             default_model=settings.default_model,
             commit_linger=settings.commit_linger,
+            max_gap=settings.factory_max_gap,
         )
         self.registry = ModelRegistry(
             self.db, settings.models, default_model=settings.default_model
@@ -68,6 +73,11 @@ class Platform:
         )
         self.deployments = Deployments(self.db, self.registry, self.engine, settings)
         self.watcher = DeploymentWatcher(self.deployments, settings)
+        self.event_metrics = EventMetrics(self.collector)
+        self.event_metrics.wait_with(lambda: self.db.event_writer.waiting)
+        FloorGauges(self.db, self.collector)
+        self.events = EventIntake(self.db, settings, self.event_metrics)
+        self.mqtt: MqttIntake | None = None
         self._predict_jobs = PredictJobs(self.engine)
         self.jobs = JobQueue(
             self.db,
@@ -112,8 +122,10 @@ class Platform:
             for mended in self.registry.reconcile():
                 log.warning(f"Mended at start: {mended}")
             self._serving = True
+            self.db.factory_totals.ensure_basis(round(self.settings.factory_max_gap * 1_000_000))
             self.engine.start()
             self.jobs.start()
+            self._listen()
             if self.settings.watch:
                 self.watcher.start()
             for periodic in self._periodic:
@@ -133,6 +145,8 @@ class Platform:
                 self.watcher.stop()
                 for periodic in self._periodic:
                     periodic.stop()
+                if self.mqtt is not None:
+                    self.mqtt.stop()
                 self.jobs.stop()
             self.engine.stop()
             self.db.close()
@@ -156,6 +170,16 @@ class Platform:
         """
         self.jobs.require_room()
         return self.jobs.enqueue(predict_jobs.KIND, self._predict_jobs.payload(data, **asked))
+
+    def _listen(self) -> None:
+        """Take events from the broker, where one is set.
+
+        Raises:
+            ConfigurationError: What the settings say of it cannot be used.
+        """
+        if self.settings.mqtt_url.get_secret_value():
+            self.mqtt = MqttIntake(self.settings, self.events, self.db, self.event_metrics)
+            self.mqtt.start()
 
     def _jobs_queued(self) -> float:
         """For Prometheus: a scrape must not fail because the database does."""

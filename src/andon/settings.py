@@ -6,6 +6,7 @@ working directory. The bare names that the replaced systems used (``CONFIDENCE_T
 this file; a check fails when they differ.
 """
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,21 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 def _names(field: str, *bare: str) -> AliasChoices:
     """The prefixed name first, then the bare names older installations used."""
     return AliasChoices(f"ANDON_{field.upper()}", *bare, field)
+
+
+# No path, no wildcard: who may come is named.
+_ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+
+
+def _listed(value: str) -> list[str]:
+    """The origins of a comma-separated list, in lower case."""
+    names = (name.strip().lower().removesuffix("/") for name in value.split(","))
+    return [name for name in names if name]
+
+
+def _as_browsers_write(origin: str) -> str:
+    """Without the port that goes without saying."""
+    return origin.removesuffix(":443" if origin.startswith("https:") else ":80")
 
 
 class Settings(BaseSettings):
@@ -82,6 +98,11 @@ class Settings(BaseSettings):
     allowed_hosts: str = Field(
         default="",
         description="Further Host header values to accept, comma-separated (a proxy's name).",
+    )
+    allowed_origins: str = Field(
+        default="",
+        description="Web pages of others that may send telemetry and events from a browser and "
+        "read their numbers: origins such as https://app.example:8443, comma-separated.",
     )
     request_timeout: float = Field(
         default=30.0, gt=0, description="Deadline of one request, seconds, queueing included."
@@ -275,6 +296,22 @@ class Settings(BaseSettings):
     @classmethod
     def _expand(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @field_validator("allowed_origins", mode="after")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        for origin in _listed(value):
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is not an origin; write scheme, name and port alone, such as "
+                    "https://app.example or http://localhost:3000"
+                )
+        return value
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """The origins in `allowed_origins`, as browsers write them."""
+        return frozenset(_as_browsers_write(origin) for origin in _listed(self.allowed_origins))
 
     @property
     def loopback(self) -> bool:

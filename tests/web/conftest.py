@@ -11,10 +11,14 @@ from typing import Any
 import httpx
 import pytest
 from tests.serving.boards import board, spot_model, until
+from tests.store.conftest import migrated_schema, postgres_server
+from tests.support.floor import Told, register
 
 from andon.logs import logging_stop
 from andon.platform import Platform
 from andon.settings import Settings
+from andon.store.clock import moment
+from andon.store.tables import iso
 from andon.web.server import Server, address_of, build_server, listen
 
 KEY = "a-key-long-enough-for-a-test"
@@ -149,6 +153,74 @@ def closed(tmp_path: Path) -> Iterator[Site]:
     made.close()
 
 
+class Floor:
+    """A server with the made-up floor's workers and stations, and short ways to use it."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.client = site.client
+        self.db = site.platform.db
+
+    def clear(self) -> None:
+        """Forget every event, and everybody who was not there at first."""
+        kept = ("factory_events", "factory_totals", "drowsiness_events", "drowsiness_totals")
+        with self.db.write() as connection:
+            for table in (*kept, "rejected_messages", "workers", "workstations"):
+                connection.exec_driver_sql(f"DELETE FROM {table}")
+        register(self.db)
+
+    def send(self, *told: Told, path: str = "/events/batch") -> dict[str, Any]:
+        """Send events as one batch, and expect them to be taken; what is answered."""
+        answer = self.client.post(path, json=[event.body() for event in told])
+        assert answer.status_code in {200, 201}, answer.text
+        body: dict[str, Any] = answer.json()
+        assert not body["rejected"], body["errors"]
+        return body
+
+    def post(self, path: str, body: bytes, kind: str = "application/json") -> httpx.Response:
+        """Send bytes."""
+        return self.client.post(path, content=body, headers={"Content-Type": kind})
+
+    def metrics(self, what: str, since: int, until: int, **more: str) -> dict[str, Any]:
+        """`GET /metrics/…` of a window in microseconds."""
+        window = {"from": iso(moment(since)), "to": iso(moment(until))}
+        answer = self.client.get(f"/metrics/{what}", params={**window, **more})
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def worker(self, since: int, until: int, worker: str = "W1") -> dict[str, Any]:
+        """One worker's numbers."""
+        return self.metrics(f"workers/{worker}", since, until)
+
+    def station(self, since: int, until: int, station: str = "S1") -> dict[str, Any]:
+        """One station's numbers."""
+        return self.metrics(f"workstations/{station}", since, until)
+
+
+@pytest.fixture(
+    scope="session", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+)
+def floor_site(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """One server for all tests of the floor, on SQLite and on PostgreSQL."""
+    given = {}
+    if request.param == "postgres":
+        given["database_url"] = request.getfixturevalue("migrated_schema")
+    made = Site(tmp_path_factory.mktemp("floor") / "home", **given)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def floor(floor_site: Site) -> Floor:
+    """An empty floor with workers W1 to W3 and stations S1 to S3."""
+    found = Floor(floor_site)
+    found.clear()
+    return found
+
+
 def problem(answer: httpx.Response, status: int, *words: str) -> dict[str, Any]:
     """Check that an answer is a problem (RFC 9457) that says these words; its members."""
     assert answer.status_code == status, answer.text
@@ -162,4 +234,17 @@ def problem(answer: httpx.Response, status: int, *words: str) -> dict[str, Any]:
     return body
 
 
-__all__ = ["KEY", "Site", "board", "form", "post", "problem", "received", "status_of", "until"]
+__all__ = [
+    "KEY",
+    "Floor",
+    "Site",
+    "board",
+    "form",
+    "migrated_schema",
+    "post",
+    "postgres_server",
+    "problem",
+    "received",
+    "status_of",
+    "until",
+]

@@ -1,11 +1,16 @@
 """Who may use the server."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
 import pytest
 from tests.web.conftest import KEY, Site, board, problem
 
 from andon.errors import ConfigurationError, Forbidden
 from andon.settings import Settings
 from andon.web.access import Access, Head, check_key
+from andon.web.cross_origin import CrossOrigin
 
 
 def access(**given) -> Access:
@@ -103,6 +108,58 @@ def test_on_loopback_no_key_is_needed():
     """And none has to be set; auth=off is the owner's word elsewhere."""
     check_key(Settings(_env_file=None))
     check_key(Settings(_env_file=None, host="0.0.0.0", auth="off"))
+
+
+# -- Pages of other origins -----------------------------------------------------------
+
+APP = "https://app.example"
+
+
+def test_allowed_origins_are_compared_as_browsers_write_them():
+    """Lower case, without the port that goes without saying."""
+    listed = " HTTPS://App.Example:443/, http://localhost:3000,, http://[::1]:80 "
+    settings = Settings(_env_file=None, allowed_origins=listed)
+    assert settings.origins == {APP, "http://localhost:3000", "http://[::1]"}
+    assert Settings(_env_file=None).origins == frozenset()
+
+
+@pytest.mark.parametrize(
+    "listed",
+    ["*", "null", "app.example", "https://app.example/page", "https://*.example", "file://",
+     "https://user@app.example", "chrome-extension://abc", f"{APP} {APP}"],
+)  # fmt: skip
+def test_what_is_no_origin_cannot_be_allowed(listed):
+    """A wildcard would let every page in."""
+    with pytest.raises(ValueError, match="is not an origin"):
+        Settings(_env_file=None, allowed_origins=listed)
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "origin", "guest"),
+    [
+        ("/telemetry", "POST", APP, True),
+        ("/telemetry", "POST", APP.upper(), True),
+        ("/dashboard", "GET", APP, True),
+        ("/telemetry", "OPTIONS", APP, True),
+        ("/telemetry", "DELETE", APP, False),
+        ("/telemetry", "POST", "", False),
+        ("/telemetry", "POST", "null", False),
+        ("/telemetry", "POST", "http://app.example", False),
+        ("/telemetry", "POST", "https://app.example:8443", False),
+        ("/telemetry", "POST", "https://app.example.evil.example", False),
+        ("/telemetry", "POST", "https://evil-app.example", False),
+        ("/api/models/upload", "POST", APP, False),
+        ("/workers", "POST", APP, False),
+        ("/events/batch", "POST", APP, True),
+        ("/events/1", "DELETE", APP, False),
+    ],
+)
+def test_a_guest_is_a_listed_origin_at_a_few_addresses(path, method, origin, guest):
+    """Uploading a program, or retiring a worker, is nothing for a page of others."""
+    cross_origin = CrossOrigin(Settings(_env_file=None, allowed_origins=APP))
+    assert cross_origin.is_guest(path, method, Head(origin=origin.encode())) is guest
+    nobody = CrossOrigin(Settings(_env_file=None))
+    assert not nobody.is_guest(path, method, Head(origin=origin.encode()))
 
 
 # -- Over HTTP ------------------------------------------------------------------------
@@ -231,3 +288,124 @@ def test_sign_in_leads_nowhere_else(closed: Site, target):
 def test_where_no_key_is_needed_the_sign_in_page_leads_on(site: Site):
     """There is nothing to ask."""
     assert site.client.get("/login?next=/models").headers["location"] == "/models"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server that a page of another origin may send telemetry to."""
+    made = Site(tmp_path_factory.mktemp("shared") / "home", allowed_origins=APP)
+    yield made
+    made.close()
+
+
+SAMPLE = {"ear_value": 0.18, "is_drowsy": True, "duration_ms": 900}
+
+
+def varies(answer: httpx.Response) -> bool:
+    """Whether caches know that another origin gets another answer."""
+    return "origin" in answer.headers.get("vary", "").lower()
+
+
+def permissions(answer: httpx.Response) -> dict[str, str]:
+    """The headers that permit something to a page."""
+    prefix = "access-control-"
+    return {name: value for name, value in answer.headers.items() if name.startswith(prefix)}
+
+
+def test_a_page_of_an_allowed_origin_can_send_telemetry(shared: Site):
+    """The browser asks first, then sends; errors can be read as well."""
+    asks = {"Origin": APP, "Access-Control-Request-Method": "POST"}
+    allowed = shared.client.options("/telemetry", headers=asks)
+    assert allowed.status_code == 204
+    found = permissions(allowed)
+    assert found["access-control-allow-origin"] == APP
+    assert "POST" in found["access-control-allow-methods"]
+    assert "DELETE" not in found["access-control-allow-methods"]
+    assert "Content-Type" in found["access-control-allow-headers"]
+
+    page = {"Origin": APP, "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
+    sent = shared.client.post("/telemetry/", json=SAMPLE, headers=page)
+    wrong = shared.client.post("/telemetry", json={}, headers=page)
+    read = shared.client.get("/dashboard", headers=page)
+    assert (sent.status_code, wrong.status_code, read.status_code) == (201, 422, 200)
+    for answer in (allowed, sent, wrong, read):
+        assert answer.headers["access-control-allow-origin"] == APP
+        assert varies(answer)
+        assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://app.example", "http://localhost:3000"]
+)
+def test_a_page_of_another_origin_cannot(shared: Site, origin):
+    """It is refused, is told nothing, and caches keep the answers apart."""
+    page = {"Origin": origin}
+    asks = page | {"Access-Control-Request-Method": "POST"}
+    asked = shared.client.options("/telemetry", headers=asks)
+    sent = shared.client.post("/telemetry", json=SAMPLE, headers=page)
+    read = shared.client.get("/dashboard", headers=page)
+    problem(sent, 403, origin)
+    for answer in (asked, sent, read):
+        assert permissions(answer) == {}
+        assert varies(answer)
+
+
+def test_a_page_of_an_allowed_origin_can_do_nothing_else(shared: Site):
+    """Models, rosters and everything else stay out of its reach."""
+    page = {"Origin": APP}
+    for method, path in (
+        ("POST", "/api/models/upload"),
+        ("POST", "/api/rollback"),
+        ("POST", "/api/predict"),
+        ("POST", "/workers"),
+        ("DELETE", "/events/x"),
+        ("DELETE", "/telemetry"),
+    ):
+        refused = shared.client.request(method, path, headers=page)
+        problem(refused, 403, APP)
+        assert permissions(refused) == {}
+    read = shared.client.get("/api/models", headers=page)
+    assert permissions(read) == {}
+    asks = page | {"Access-Control-Request-Method": "POST"}
+    assert permissions(shared.client.options("/workers", headers=asks)) == {}
+
+
+def test_without_allowed_origins_nothing_is_said_about_them(site: Site):
+    """The default: no page but ours."""
+    page = {"Origin": APP, "Access-Control-Request-Method": "POST"}
+    assert permissions(site.client.options("/telemetry", headers=page)) == {}
+    problem(site.client.post("/telemetry", json=SAMPLE, headers=page), 403, APP)
+
+
+def test_the_host_is_checked_for_guests_too(shared: Site):
+    """A page that rebinds its name is a guest nowhere."""
+    page = {"Origin": APP, "Host": "app.example"}
+    problem(shared.client.post("/telemetry", json=SAMPLE, headers=page), 403, "not a name")
+
+
+def test_where_a_key_is_needed_a_guest_sends_it_and_no_cookie_counts(tmp_path: Path):
+    """The preflight carries no key; a session of our own pages is worth nothing there."""
+    site = Site(tmp_path / "home", auth="required", api_key=KEY, allowed_origins=APP)
+    try:
+        page = {"Origin": APP}
+        asks = page | {
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "x-api-key",
+        }
+        allowed = site.client.options("/telemetry", headers=asks)
+        assert allowed.status_code == 204
+        assert "X-API-Key" in permissions(allowed)["access-control-allow-headers"]
+        problem(site.client.options("/telemetry", headers=page), 401)
+
+        refused = site.client.post("/telemetry", json=SAMPLE, headers=page)
+        problem(refused, 401)
+        assert refused.headers["access-control-allow-origin"] == APP
+        with_key = page | {"X-API-Key": KEY}
+        assert site.client.post("/telemetry", json=SAMPLE, headers=with_key).status_code == 201
+
+        site.client.post("/login", data={"key": KEY})
+        assert site.client.get("/statistics").status_code == 200
+        problem(site.client.get("/statistics", headers=page), 401)
+        problem(site.client.post("/telemetry", json=SAMPLE, headers=page), 401)
+    finally:
+        site.close()

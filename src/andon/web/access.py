@@ -63,6 +63,7 @@ class Head(msgspec.Struct):
     host: bytes = b""
     origin: bytes = b""
     fetch_site: bytes = b""
+    request_method: bytes = b""
     api_key: bytes = b""
     authorization: bytes = b""
     cookie: bytes = b""
@@ -76,6 +77,7 @@ _WANTED = {
     b"host": "host",
     b"origin": "origin",
     b"sec-fetch-site": "fetch_site",
+    b"access-control-request-method": "request_method",
     b"x-api-key": "api_key",
     b"authorization": "authorization",
     b"cookie": "cookie",
@@ -134,8 +136,13 @@ class Access:
         self._good_hosts: set[bytes] = set()
         self._sessions: dict[str, float] = {}
 
-    def check_origin(self, method: str, head: Head) -> None:
+    def check_origin(self, method: str, head: Head, *, guest: bool = False) -> None:
         """Keep web pages of others out.
+
+        Args:
+            method: Of the request.
+            head: Of the request.
+            guest: Whether the page's origin may come (`cross_origin`).
 
         Raises:
             Forbidden: The Host is not a name of this server, or the request would change
@@ -143,7 +150,7 @@ class Access:
         """
         if self._check_host and head.host not in self._good_hosts:
             self._admit_host(head.host)
-        if method in SAFE_METHODS:
+        if guest or method in SAFE_METHODS:
             return
         if head.fetch_site == b"cross-site":
             raise Forbidden(

@@ -20,6 +20,8 @@ from andon.web.access import Access, check_key
 from andon.web.api import (
     compare,
     docs,
+    events,
+    floor_metrics,
     health,
     jobs,
     metrics,
@@ -28,7 +30,11 @@ from andon.web.api import (
     predict,
     predictions,
     stats,
+    taking,
+    telemetry,
+    workers,
 )
+from andon.web.cross_origin import CrossOrigin
 from andon.web.dashboard import pages
 from andon.web.gate import Gate
 from andon.web.metrics import HttpMetrics
@@ -65,6 +71,8 @@ def create_app(platform: Platform) -> FastAPI:
     app.openapi = document.build  # type: ignore[method-assign]
 
     app.router.routes.extend(predict.routes(platform, budget))
+    app.router.routes.extend(events.intake_routes(platform))
+    app.router.routes.extend(telemetry.intake_routes(platform))
     for router in (
         predict.described(),
         compare.router(platform, budget),
@@ -72,6 +80,10 @@ def create_app(platform: Platform) -> FastAPI:
         predictions.router(platform),
         output.router(platform),
         jobs.router(platform),
+        events.router(platform),
+        floor_metrics.router(platform),
+        workers.router(platform),
+        telemetry.router(platform),
         stats.router(platform),
         health.router(platform),
         metrics.router(platform, counted),
@@ -88,11 +100,13 @@ def create_app(platform: Platform) -> FastAPI:
     app.add_middleware(
         Gate,
         access=access,
+        cross_origin=CrossOrigin(settings),
         metrics=counted,
         routes=table,
         file_limits={
             **dict.fromkeys((*predict.PATHS, compare.PATH), predict.body_limit(platform)),
             models.UPLOAD: models.body_limit(platform),
+            **dict.fromkeys((events.BATCH, telemetry.BATCH), taking.batch_limit(platform)),
         },
     )
     return app

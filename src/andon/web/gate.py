@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from andon.errors import AndonError, TooLarge, Unauthenticated
 from andon.web import problems
 from andon.web.access import Access, Head, read_head
+from andon.web.cross_origin import CrossOrigin
 from andon.web.metrics import HttpMetrics
 from andon.web.problems import ClientGone, RequestTimeout
 from andon.web.routes import RouteTable
@@ -62,6 +63,7 @@ class Gate:
     Args:
         app: What answers admitted requests.
         access: Who may come in.
+        cross_origin: Which pages of other origins may call what.
         metrics: Where answers are counted.
         routes: What paths and methods exist.
         file_limits: Largest body by path, bytes, of the routes that take files; their
@@ -73,12 +75,14 @@ class Gate:
         app: ASGIApp,
         *,
         access: Access,
+        cross_origin: CrossOrigin,
         metrics: HttpMetrics,
         routes: RouteTable,
         file_limits: dict[str, int],
     ) -> None:
         self._app = app
         self._access = access
+        self._cross_origin = cross_origin
         self._metrics = metrics
         self._routes = routes
         self._file_limits = file_limits
@@ -110,7 +114,7 @@ class Gate:
     async def _answer(self, scope: Scope, head: Head, exchange: "Exchange") -> None:
         path = scope["path"]
         try:
-            refusal = self._refuse(scope, exchange.method, head)
+            refusal = self._refuse(scope, exchange, head)
             if refusal is None and exchange.has_body:
                 await self._prepare_body(path, head, exchange)
             if refusal is None and exchange.method == "OPTIONS":
@@ -127,13 +131,21 @@ class Gate:
             # The one place where a bug ends: logged, answered, counted.
             await exchange.reply(problems.bug(error, scope))
 
-    def _refuse(self, scope: Scope, method: str, head: Head) -> Response | None:
-        """The answer to those who may not come in."""
-        path = scope["path"]
+    def _refuse(self, scope: Scope, exchange: "Exchange", head: Head) -> Response | None:
+        """The answer to those who may not come in, and to browsers that ask whether they may."""
+        path, method = scope["path"], exchange.method
         if len(path) > _MAX_PATH:
             return problems.respond(problems.not_found(path), scope)
+        guest = self._cross_origin.is_guest(path, method, head)
+        exchange.extra = self._cross_origin.headers(path, head.origin if guest else b"")
         try:
-            self._access.check_origin(method, head)
+            self._access.check_origin(method, head, guest=guest)
+            if guest:
+                # A session is for our own pages.
+                head.cookie = b""
+                permission = self._cross_origin.preflight(method, head)
+                if permission is not None:
+                    return permission
             if path not in _OPEN and not path.startswith(_LOOKS):
                 self._access.check_credentials(head)
         except Unauthenticated as error:
@@ -153,7 +165,7 @@ class Gate:
             await exchange.read_ahead(limit)
 
     def _options(self, scope: Scope) -> Response:
-        """What a path can do. Other origins get no permission from it (no CORS)."""
+        """What a path can do. Other origins get no permission from it."""
         allowed = self._routes.allowed(scope["path"])
         if not allowed:
             return problems.respond(problems.not_found(scope["path"]), scope)
@@ -166,11 +178,13 @@ class Exchange:
     Attributes:
         status: Of the answer; 500 until one has started.
         has_body: Whether the request announces a body.
+        extra: Headers that the answer carries besides.
     """
 
     def __init__(self, scope: Scope, head: Head, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
         self.status = 500
+        self.extra: list[tuple[bytes, bytes]] = []
         self.has_body = bool(head.transfer_encoding) or head.content_length not in {b"", b"0"}
         self._declared = declared_length(head)
         self._path: str = scope["path"]
@@ -251,6 +265,7 @@ class Exchange:
     def _complete_headers(self, headers: list[tuple[bytes, bytes]]) -> None:
         names = {name for name, _ in headers}
         headers.extend(_SECURITY)
+        headers.extend(self.extra)
         if b"content-security-policy" not in names:
             headers.append(_CSP)
         if b"cache-control" not in names:
@@ -290,7 +305,8 @@ def _inner(scope: Scope) -> dict[str, Any]:
     """The request as the routes see it: HEAD is GET, and a closing slash means nothing."""
     inner = dict(scope)
     path = scope["path"]
-    if len(path) > 1 and path[-1] == "/":
+    # An id that ends with a slash has it written as %2F.
+    if len(path) > 1 and path[-1] == "/" and scope.get("raw_path", b"/")[-1:] == b"/":
         inner["path"] = path[:-1]
         inner["raw_path"] = scope.get("raw_path", b"").removesuffix(b"/")
     if scope["method"] == "HEAD":

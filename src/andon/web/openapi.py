@@ -5,6 +5,7 @@ themselves, are described here, once, in the same words for all.
 """
 
 import hashlib
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -13,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from andon import __version__
-from andon.web import shapes
+from andon.web import floor_shapes, shapes, telemetry_shapes
 
 _REF = "#/components/schemas/{name}"
 _SHAPES = (
@@ -34,6 +35,8 @@ _SHAPES = (
     shapes.Ready,
     shapes.Compared,
     shapes.Problem,
+    *floor_shapes.SHAPES,
+    *telemetry_shapes.SHAPES,
 )
 
 TAGS = [
@@ -41,6 +44,11 @@ TAGS = [
     {"name": "predictions", "description": "The log of every answer, and its pictures."},
     {"name": "models", "description": "Versions: deploy, activate, roll back, delete."},
     {"name": "jobs", "description": "Pictures that are answered later."},
+    {
+        "name": "floor",
+        "description": "Factory events, workers, workstations, and the numbers they make.",
+    },
+    {"name": "drivers", "description": "Eye telemetry and what it says."},
     {"name": "operations", "description": "Health, totals, metrics."},
 ]
 
@@ -74,7 +82,10 @@ _WHY = {
 
 
 def answers(
-    shape: type[msgspec.Struct] | Any, *problem_statuses: int, about: str = "Done."
+    shape: type[msgspec.Struct] | Any,
+    *problem_statuses: int,
+    about: str = "Done.",
+    table: bool = False,
 ) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route: its answer, and the problems it may give.
 
@@ -82,11 +93,21 @@ def answers(
         shape: A type of `shapes`, or `list[...]` of one.
         problem_statuses: Beyond 401 and 403, which the access rules may give anywhere.
         about: One sentence on the good answer.
+        table: Whether it can also be had as CSV.
     """
-    found: dict[int | str, dict[str, Any]] = {
-        200: {"description": about, "content": {"application/json": {"schema": schema_of(shape)}}}
-    }
+    found: dict[int | str, dict[str, Any]] = {200: _good(shape, about)}
+    if table:
+        found[200]["content"]["text/csv"] = {"schema": {"type": "string"}}
     return found | problems(*problem_statuses)
+
+
+def created(shape: type[msgspec.Struct], about: str) -> dict[int | str, dict[str, Any]]:
+    """The answer of a route where something new was stored."""
+    return {201: _good(shape, about)}
+
+
+def _good(shape: Any, about: str) -> dict[str, Any]:
+    return {"description": about, "content": {"application/json": {"schema": schema_of(shape)}}}
 
 
 def files(*types: str, about: str) -> dict[int | str, dict[str, Any]]:
@@ -100,11 +121,11 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: problem(status) for status in sorted({401, 403, *statuses})}
 
 
-def problem(status: int) -> dict[str, Any]:
-    """One problem response."""
+def problem(status: int, shape: type[msgspec.Struct] = shapes.Problem) -> dict[str, Any]:
+    """One problem response; `shape` where it says more than others."""
     found: dict[str, Any] = {
         "description": f"{HTTPStatus(status).phrase}. {_WHY[status]}",
-        "content": {"application/problem+json": {"schema": schema_of(shapes.Problem)}},
+        "content": {"application/problem+json": {"schema": schema_of(shape)}},
     }
     if status == 503:
         found["headers"] = {
@@ -158,6 +179,31 @@ def form(
         },
         "x-codeSamples": [{"lang": "Shell", "label": "curl", "source": example}],
     }
+
+
+def json_body(shape: type[msgspec.Struct]) -> dict[str, Any]:
+    """The `openapi_extra` of a route that reads one JSON object itself."""
+    return _body({"application/json": {"schema": schema_of(shape)}})
+
+
+def batch_body(shape: type[msgspec.Struct], line_types: Sequence[str]) -> dict[str, Any]:
+    """The `openapi_extra` of a route that reads many objects itself.
+
+    Args:
+        shape: Of one.
+        line_types: Content types of a body with one object per line.
+    """
+    many = {"type": "array", "items": schema_of(shape), "minItems": 1}
+    wrapped = {"type": "object", "required": ["events"], "properties": {"events": many}}
+    lines = {"schema": {"type": "string", "description": "One JSON object per line, any number."}}
+    return _body(
+        {"application/json": {"schema": {"oneOf": [wrapped, many]}}}
+        | dict.fromkeys(line_types, lines)
+    )
+
+
+def _body(content: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": content}}
 
 
 class Document:

@@ -1,12 +1,16 @@
 """What several routes take: a model's name, free text, yes and no."""
 
 import math
+import re
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import Path, Query
+from pydantic import AwareDatetime, BeforeValidator
 
 from andon.errors import InvalidRequest, NotFound
 from andon.platform import Platform
+from andon.store.clock import micros
 
 MAX_TEXT = 255
 # PostgreSQL stores no NUL, and nobody means one.
@@ -21,6 +25,29 @@ ModelQuery = Annotated[
     ),
 ]
 VersionPath = Annotated[int, Path(ge=1, le=2**31 - 1, description="Version number.", examples=[3])]
+
+# The offset of a time whose plus sign was not written as %2B.
+_LOST_PLUS = re.compile(r" (\d\d:?\d\d)$")
+
+
+def _written(moment: object) -> object:
+    """Refuse bare numbers: seconds, milliseconds and minutes all look alike."""
+    if not isinstance(moment, str):
+        return moment
+    if moment.replace(".", "", 1).lstrip("+-").isdigit():
+        raise ValueError("must be a date and time such as 2026-01-31T12:00:00Z")
+    return _LOST_PLUS.sub(r"+\1", moment)
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
+FromQuery = Annotated[
+    Moment | None,
+    Query(alias="from", description="Begin here; with Z or a UTC offset."),
+]
+ToQuery = Annotated[
+    Moment | None,
+    Query(alias="to", description="End before this; with Z or a UTC offset."),
+]
 
 _YES = frozenset({"true", "1", "yes", "on"})
 _NO = frozenset({"false", "0", "no", "off", ""})
@@ -42,6 +69,14 @@ def known_model(platform: Platform, model: str | None) -> str:
             hint=f"Registered: {', '.join(names) or 'none'}.",
         )
     return model
+
+
+def window_micros(since: datetime | None, until: datetime | None) -> tuple[int | None, int | None]:
+    """A window as whole microseconds since 1970 UTC; there is nothing before 1970."""
+    return (
+        None if since is None else max(0, micros(since)),
+        None if until is None else max(0, micros(until)),
+    )
 
 
 def yes_or_no(field: str, value: str | None, *, default: bool) -> bool:

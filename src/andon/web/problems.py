@@ -107,7 +107,9 @@ def from_framework(error: HTTPException, path: str) -> AndonError:
         return not_found(path)
     if error.status_code == Forbidden.status:
         return Forbidden(str(error.detail))
-    return InvalidRequest(str(error.detail), hint="See /docs for what the route takes.")
+    return InvalidRequest(
+        f"{str(error.detail).rstrip('.')}.", hint="See /docs for what the route takes."
+    )
 
 
 def from_validation(error: RequestValidationError) -> InvalidRequest:

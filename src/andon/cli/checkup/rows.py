@@ -2,20 +2,40 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import Connection, create_engine, func, inspect, select, text
+from sqlalchemy import (
+    Connection,
+    case,
+    create_engine,
+    func,
+    inspect,
+    literal,
+    select,
+    text,
+    union_all,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from andon.errors import DatabaseDamaged, Unavailable
 from andon.store import schema
-from andon.store.tables import ModelVersionRow, PredictionRow
+from andon.store.clock import now
+from andon.store.tables import (
+    ModelVersionRow,
+    PredictionRow,
+    factory_events,
+    factory_totals,
+    rejected_messages,
+)
 
 if TYPE_CHECKING:
     from andon.settings import Settings
+
+_HOUR = 3_600_000_000
+_SUMS = ("working", "idle", "absent", "units", "events")
 
 
 class StoredFile(msgspec.Struct, frozen=True):
@@ -79,6 +99,63 @@ class Reader:
             return None
         newest: Any = self._connection.execute(select(func.max(PredictionRow.created_at))).scalar()
         return newest if isinstance(newest, datetime) else None
+
+    def has_floor(self) -> bool:
+        """Whether the tables of the floor are there yet."""
+        return inspect(self._connection).has_table("factory_totals")
+
+    def rejected_lately(self) -> tuple[int, str, str] | None:
+        """How many MQTT messages were kept aside within a day; topic and reason of the newest."""
+        row = rejected_messages.c
+        found = self._connection.execute(
+            select(func.count().over(), row.topic, row.reason)
+            .where(row.received_at > now() - timedelta(days=1))
+            .order_by(row.id.desc())
+            .limit(1)
+        ).first()
+        return None if found is None else (found[0], found[1], found[2])
+
+    def floor_sums_that_differ(self) -> list[str]:
+        """What of the day before the newest factory event is not the sum of its events."""
+        events, totals = factory_events.c, factory_totals.c
+        newest = self._connection.scalar(
+            select(func.max(events.timestamp)).where(events.retracted.is_(None))
+        )
+        if newest is None:
+            return []
+        end = newest - newest % _HOUR + _HOUR
+        start = end - 24 * _HOUR
+        kept = [func.coalesce(func.sum(totals[name]), 0) for name in _SUMS]
+        lasts = case((events.until < end, events.until), else_=end) - case(
+            (events.timestamp > start, events.timestamp), else_=start
+        )
+        inside = events.timestamp >= start
+        right = [func.sum(case((events.event_type == name, lasts), else_=0)) for name in _SUMS[:3]]
+        right += [
+            func.sum(case((inside, events["count"]), else_=0)),
+            func.sum(case((inside, 1), else_=0)),
+        ]
+        # One statement: events may arrive meanwhile.
+        found: Any = self._connection.execute(
+            union_all(
+                select(literal(0).label("place"), *kept).where(
+                    totals.width == 3600, totals.start >= start, totals.start < end
+                ),
+                select(literal(1), *right).where(
+                    events.retracted.is_(None),
+                    # No state lasts longer than a day: the setting has that limit.
+                    events.timestamp >= start - 24 * _HOUR,
+                    events.timestamp < end,
+                    inside | (events.until > start),
+                ),
+            )
+        ).all()
+        (_, *stored), (_, *counted) = sorted(found, key=lambda row: row[0])
+        return [
+            f"{name} is {was} instead of {should}"
+            for name, was, should in zip(_SUMS, stored, counted, strict=True)
+            if int(was) != int(should or 0)
+        ]
 
 
 @contextmanager

@@ -18,6 +18,9 @@ from andon.web.shapes import Alive, Check, Health, Ready, reply
 # A database that does not answer in this time is not well, whatever it says later.
 _CHECK_SECONDS = 2.0
 
+# Requests can be answered all the same.
+_NOT_FOR_REQUESTS = {"disk", "mqtt"}
+
 _GOOD = Check(ok=True, detail="")
 
 
@@ -77,7 +80,9 @@ def router(platform: Platform) -> APIRouter:
         """
         checks = await look(platform)
         reasons = [
-            check.detail for name, check in checks.items() if not check.ok and name != "disk"
+            check.detail
+            for name, check in checks.items()
+            if not check.ok and name not in _NOT_FOR_REQUESTS
         ]
         state = Ready(ready=not reasons, reason=" ".join(reasons))
         return reply(state, 200 if state.ready else 503)
@@ -92,6 +97,9 @@ async def look(platform: Platform) -> dict[str, Check]:
         "models": lambda: _models(platform),
         "disk": lambda: _disk(platform),
     }
+    mqtt = platform.mqtt
+    if mqtt is not None:
+        looks["mqtt"] = mqtt.trouble
     found = await asyncio.gather(*(_looked(name, do) for name, do in looks.items()))
     return dict(zip(looks, found, strict=True))
 

@@ -4,13 +4,12 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import AwareDatetime, BeforeValidator
 from starlette.responses import Response
 
 from andon.errors import NotFound
 from andon.platform import Platform
 from andon.web import openapi, pictures
-from andon.web.parameters import NO_NUL, known_model
+from andon.web.parameters import NO_NUL, Moment, known_model
 from andon.web.shapes import LoggedPrediction, PredictionPage, reply
 
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -21,16 +20,6 @@ UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 PredictionId = Annotated[str, Path(pattern=UUID, description="`prediction_id` of an answer.")]
 Cursor = Annotated[str | None, Query(pattern=UUID, description="`next_cursor` of the page before.")]
 Limit = Annotated[int, Query(ge=1, le=500, description="Rows per page.")]
-
-
-def _written(moment: object) -> object:
-    """Refuse bare numbers: seconds, milliseconds and minutes all look alike."""
-    if isinstance(moment, str) and moment.replace(".", "", 1).lstrip("+-").isdigit():
-        raise ValueError("must be a date and time such as 2026-01-31T12:00:00Z")
-    return moment
-
-
-Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
 
 
 def router(platform: Platform) -> APIRouter:

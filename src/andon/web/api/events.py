@@ -1,0 +1,208 @@
+"""Factory events over HTTP: taking them in, the log of them, taking one back."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from andon.events.intake import Report, Taken
+from andon.platform import Platform
+from andon.web import openapi
+from andon.web.api.taking import NDJSON, TakeBatch, TakeOne
+from andon.web.floor_shapes import (
+    BatchProblem,
+    EventPage,
+    EventStored,
+    LoggedEvent,
+    RejectedPage,
+    SentEvent,
+)
+from andon.web.parameters import NO_NUL, FromQuery, ToQuery, window_micros
+from andon.web.shapes import reply
+from andon.web.tables import FormatQuery, csv_reply, wants_csv
+
+ONE = "/events"
+BATCH = "/events/batch"
+
+EventId = Annotated[
+    str, Path(min_length=1, max_length=64, pattern=NO_NUL, description="`event_id` of an event.")
+]
+IdQuery = Annotated[str | None, Query(min_length=1, max_length=64, pattern=NO_NUL)]
+Cursor = Annotated[
+    str | None,
+    Query(pattern=r"^[0-9a-f]{1,15}-[0-9a-f]{1,15}$", description="`next_cursor` of a page."),
+]
+
+_COLUMNS = (
+    "event_id",
+    "timestamp",
+    "worker_id",
+    "workstation_id",
+    "event_type",
+    "confidence",
+    "count",
+    "site_id",
+    "camera_id",
+    "model_version",
+    "source",
+    "received_at",
+    "ends_at",
+    "retracted_at",
+)
+
+
+def intake_routes(platform: Platform) -> list[Route]:
+    """The routes that take events in; they come before those that describe them."""
+    one = TakeOne(platform, "factory", _stored)
+    batch = TakeBatch(platform, "factory")
+    return [
+        Route(path, endpoint, methods=["POST"], include_in_schema=False)
+        for path, endpoint in ((ONE, one), (BATCH, batch))
+    ]
+
+
+def router(platform: Platform) -> APIRouter:
+    """`/events…`."""
+    routes = described()
+
+    @routes.get(
+        "/events",
+        summary="Browse factory events",
+        responses=openapi.answers(EventPage, 422, 503, about="Newest first.", table=True),
+    )
+    def list_events(
+        request: Request,
+        worker_id: IdQuery = None,
+        workstation_id: IdQuery = None,
+        event_type: Annotated[
+            Literal["working", "idle", "absent", "product_count"] | None, Query()
+        ] = None,
+        site_id: IdQuery = None,
+        camera_id: IdQuery = None,
+        since: FromQuery = None,
+        until: ToQuery = None,
+        retracted: Annotated[bool, Query(description="With events that were taken back.")] = False,
+        limit: Annotated[int, Query(ge=1, le=500, description="Events per page.")] = 100,
+        cursor: Cursor = None,
+        table_format: FormatQuery = None,
+    ) -> Response:
+        """Events by their own time, newest first; `next_cursor` leads to the next page.
+
+        As CSV, the header `Link` does.
+        """
+        begin, end = window_micros(since, until)
+        found, following = platform.db.factory.page(
+            worker=worker_id,
+            workstation=workstation_id,
+            event_type=event_type,
+            site=site_id,
+            camera=camera_id,
+            since=begin,
+            until=end,
+            before=_place(cursor),
+            limit=limit,
+            retracted=retracted,
+        )
+        shown = [LoggedEvent.of(event) for event in found]
+        beyond = None if following is None else f"{following[0]:x}-{following[1]:x}"
+        if not wants_csv(request, table_format):
+            return reply(EventPage(shown, beyond))
+        answer = csv_reply("events.csv", _COLUMNS, _cells(shown))
+        if beyond is not None:
+            url = request.url.include_query_params(cursor=beyond)
+            answer.headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
+        return answer
+
+    @routes.get(
+        "/events/rejected",
+        summary="MQTT messages that could not be used",
+        responses=openapi.answers(RejectedPage, 422, 503, about="Newest first."),
+    )
+    def list_rejected(
+        limit: Annotated[int, Query(ge=1, le=500, description="Messages.")] = 100,
+    ) -> Response:
+        """By MQTT nobody waits for an answer: messages are put aside here, with the reason."""
+        rejected = platform.db.rejected
+        return reply(RejectedPage(rejected.recent(limit), rejected.count()))
+
+    # Ids may hold slashes.
+    @routes.get(
+        "/events/{event_id:path}",
+        summary="One factory event",
+        responses=openapi.answers(LoggedEvent, 404, 422, 503, about="The event."),
+    )
+    def get_event(event_id: EventId) -> Response:
+        """One event, also one that was taken back."""
+        return reply(LoggedEvent.of(platform.db.factory.get(event_id)))
+
+    @routes.delete(
+        "/events/{event_id:path}",
+        summary="Take an event back",
+        responses=openapi.answers(LoggedEvent, 404, 422, 503, about="The event, taken back."),
+    )
+    def retract_event(event_id: EventId) -> Response:
+        """It stays in the log and is not counted any more; a repeat of it changes nothing.
+
+        To correct an event, take it back and send the right one under another `event_id`.
+        """
+        return reply(LoggedEvent.of(platform.db.factory.retract(event_id)))
+
+    return routes
+
+
+def described() -> APIRouter:
+    """The intake for the OpenAPI document; never called, for `intake_routes` come first."""
+    shown = APIRouter(tags=["floor"])
+
+    @shown.post(
+        ONE,
+        summary="Send a factory event",
+        operation_id="send_event",
+        status_code=201,
+        responses=openapi.answers(
+            EventStored, 400, 408, 409, 413, 415, 422, 503, about="It was there already."
+        )
+        | openapi.created(EventStored, "Stored."),
+        openapi_extra=openapi.json_body(SentEvent),
+    )
+    async def send_event() -> None:
+        """Store one event. It is on disk when the answer comes; sending it again is safe."""
+
+    @shown.post(
+        BATCH,
+        summary="Send many factory events",
+        operation_id="send_events",
+        status_code=201,
+        responses=openapi.answers(
+            Report, 400, 408, 413, 415, 422, 503, about="All of them were there already."
+        )
+        | openapi.created(Report, "Some or all are stored.")
+        | {400: openapi.problem(400, BatchProblem)},
+        openapi_extra=openapi.batch_body(SentEvent, NDJSON),
+    )
+    async def send_events() -> None:
+        """Store the good ones and say what is wrong with the others.
+
+        JSON is stored in one transaction. NDJSON is stored while it arrives, a thousand lines
+        at a time, and may be as long as you like.
+        """
+
+    return shown
+
+
+def _stored(taken: Taken) -> EventStored:
+    return EventStored(taken.event_id, "duplicate" if taken.duplicate else "stored")
+
+
+def _place(cursor: str | None) -> tuple[int, int] | None:
+    if cursor is None:
+        return None
+    timestamp, key = cursor.split("-")
+    return int(timestamp, 16), int(key, 16)
+
+
+def _cells(events: Iterable[LoggedEvent]) -> Iterable[list[Any]]:
+    for event in events:
+        yield [getattr(event, column) for column in _COLUMNS]

@@ -1,0 +1,13 @@
+"""The store's databases, fresh and real, for the tests of the floor too."""
+
+from tests.store.conftest import (  # noqa: F401 - pytest finds fixtures by their name here
+    db,
+    migrated_file,
+    migrated_schema,
+    postgres_db,
+    postgres_server,
+    postgres_url,
+    sqlite_db,
+    sqlite_path,
+    where,
+)
