@@ -19,7 +19,9 @@ from andon.cli import (
     evaluate,
     models,
     predict,
+    send,
     serve,
+    simulate,
     train_starter,
 )
 from andon.errors import AndonError
@@ -48,6 +50,8 @@ app.command("evaluate", short_help="Measure a detector on labelled pictures.")(e
 app.command("train-starter", short_help="Train the starter detector anew.")(
     train_starter.train_starter
 )
+app.add_typer(send.app, name="send", short_help="Send events, buffered on disk.")
+app.add_typer(simulate.app, name="simulate", short_help="Make up a shift, or drivers.")
 app.command("doctor", short_help="Find out what is wrong here, and how to mend it.")(doctor.doctor)
 
 
