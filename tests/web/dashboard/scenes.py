@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from andon import charts
 from andon.store.clock import now
 from andon.web.dashboard import contexts as c
 from andon.web.dashboard.overview import strip
@@ -296,6 +297,198 @@ def version_page(**given) -> c.VersionPage:
     return c.VersionPage(**{**values, **given})
 
 
+def filters(path: str = "/floor", **given) -> c.Filters:
+    """Whom, where and when; nothing chosen."""
+    values = {
+        "path": path,
+        "period": "8h",
+        "periods": tuple(
+            c.Choice(text=text, href=f"{path}?period={key}", current=key == "8h")
+            for key, text in (("1h", "1 h"), ("8h", "8 h"), ("30d", "30 days"))
+        ),
+        "choosers": (
+            c.Chooser(
+                name="worker",
+                label="Worker",
+                everything="All workers",
+                options=(("W1", "W1 – Aiko"), ("W2", "W2")),
+                chosen="W1",
+            ),
+        ),
+        "start": "",
+        "end": "",
+        "words": "the last 8 hours",
+        "problem": "",
+        "reset": "",
+    }
+    return c.Filters(**{**values, **given})
+
+
+def figure(**given) -> c.Figure:
+    """A chart with one bar, and its table."""
+    values = {
+        "id": "units",
+        "title": "Units per hour",
+        "spec": charts.units(
+            [charts.Units(minutes_ago(60), minutes_ago(0), 36)], minutes_ago(60), NOW, "Units"
+        ),
+        "height": charts.UNITS_HEIGHT,
+        "summary": "most 36, from 08:00 UTC",
+        "columns": ("From (UTC)", "Units"),
+        "rows": (("08:00", "36"),),
+    }
+    return c.Figure(**{**values, **given})
+
+
+def worker(number: int = 1, **given) -> c.WorkerLine:
+    """A worker who works."""
+    values = {
+        "id": f"W{number}",
+        "name": f"W{number}",
+        "retired": False,
+        "state": "working",
+        "since": minutes_ago(12),
+        "station": f"S{number}",
+        "active": 18_000.0,
+        "idle": 3_600.0,
+        "absent": 900.0,
+        "silent": 6_300.0,
+        "utilization": 0.83,
+        "units": 1_234,
+        "rate": 246.8,
+        "href": f"/floor?worker=W{number}",
+    }
+    return c.WorkerLine(**{**values, **given})
+
+
+def unknown_worker(number: int = 2) -> c.WorkerLine:
+    """A worker of whom nothing is known."""
+    nothing = ("since", "active", "idle", "absent", "silent", "utilization", "units", "rate")
+    return worker(number, state="", station="", **dict.fromkeys(nothing))
+
+
+def station(number: int = 1, **given) -> c.StationLine:
+    """A workstation in use."""
+    values = {
+        "id": f"S{number}",
+        "name": f"S{number}",
+        "retired": False,
+        "present": ("W1", "W2"),
+        "occupancy": 21_600.0,
+        "utilization": 0.83,
+        "units": 1_234,
+        "throughput": 205.7,
+        "href": f"/floor?station=S{number}",
+    }
+    return c.StationLine(**{**values, **given})
+
+
+def unknown_station(number: int = 2) -> c.StationLine:
+    """A workstation of which nothing is known."""
+    nothing = ("occupancy", "utilization", "units", "throughput")
+    return station(number, present=(), **dict.fromkeys(nothing))
+
+
+def floor(**given) -> c.FloorPage:
+    """A floor that reports."""
+    values = {
+        "shell": shell("floor"),
+        "filters": filters(),
+        "freshness": c.Freshness(level="good", last=minutes_ago(0.2)),
+        "present": c.Present(working=1, idle=0, absent=0, unknown=1),
+        "utilization": 0.83,
+        "active": 18_000.0,
+        "units": 1_234,
+        "rate": 246.8,
+        "workers": (worker(), unknown_worker()),
+        "stations": (station(), unknown_station()),
+        "figures": (figure(id="states", title="States by worker"), figure()),
+        "notes": ("No report for 1 h 45 min of the workers' time (22 %).",),
+        "rejected": 0,
+        "table_href": "/metrics/workers?format=csv",
+        "drawable": True,
+    }
+    return c.FloorPage(**{**values, **given})
+
+
+def silent_floor(**given) -> c.FloorPage:
+    """A floor without a number in the period."""
+    values = {
+        "present": c.Present(working=0, idle=0, absent=0, unknown=1),
+        "utilization": None,
+        "active": None,
+        "units": None,
+        "rate": None,
+        "workers": (unknown_worker(),),
+        "stations": (unknown_station(),),
+        "figures": (figure(id="states", rows=()), figure(rows=())),
+        "notes": (),
+    }
+    return floor(**{**values, **given})
+
+
+def driver(number: int = 1, **given) -> c.DriverLine:
+    """A driver who is awake."""
+    values = {
+        "id": f"D{number}",
+        "name": f"D{number}",
+        "last": minutes_ago(1),
+        "events": 1_920,
+        "drowsy": 96,
+        "rate": 5.0,
+        "level": "good",
+        "mean": 0.293,
+        "lowest": 0.053,
+        "perclos": 0.02,
+        "blinks": 14.2,
+        "href": f"/drivers?driver=D{number}",
+    }
+    return c.DriverLine(**{**values, **given})
+
+
+def eye_event(number: int = 1, **given) -> c.EyeEvent:
+    """A measurement; every third is drowsy."""
+    values = {
+        "id": f"0193-{number}",
+        "when": minutes_ago(number),
+        "driver": "D1",
+        "device": "cab-1" if number % 2 else "",
+        "ear": 0.12 if number % 3 == 0 else 0.29,
+        "drowsy": number % 3 == 0,
+        "seconds": 1.5,
+    }
+    return c.EyeEvent(**{**values, **given})
+
+
+def drivers(**given) -> c.DriversPage:
+    """Drivers who are awake."""
+    values = {
+        "shell": shell("drivers"),
+        "filters": filters("/drivers"),
+        "freshness": c.Freshness(level="good", last=minutes_ago(0.2)),
+        "level": "good",
+        "headline": "Normal",
+        "sentence": "5.00 % of 960 measurements drowsy; warning from 20 %, critical from 50 %.",
+        "events": 5_280,
+        "drowsy": 442,
+        "rate": 8.4,
+        "mean": 0.282,
+        "threshold": 0.2,
+        "drivers": (
+            driver(),
+            driver(2, level="stop", rate=61.0),
+            driver(3, id="", name="Unknown driver", perclos=None, blinks=None),
+        ),
+        "eyes_minutes": 15,
+        "eyes_drivers": 0,
+        "figures": (figure(id="alerts"), figure(id="eyes-0"), figure(id="eyes-1")),
+        "unshown": 0,
+        "latest": tuple(eye_event(number) for number in range(1, 11)),
+        "drawable": True,
+    }
+    return c.DriversPage(**{**values, **given})
+
+
 def error(status: int = 404, **given) -> c.ErrorPage:
     """A failed request."""
     values = {
@@ -395,6 +588,52 @@ SCENES = {
         events=(),
     ),
     "version, active but not loaded": version_page(version=serving(1, loaded=False)),
+    "floor, nothing ever": silent_floor(freshness=c.Freshness(level="none", last=None)),
+    "floor, running": floor(),
+    "floor, quiet": floor(
+        freshness=c.Freshness(level="look", last=minutes_ago(14), hint="Is it a break?")
+    ),
+    "floor, nothing in the period": silent_floor(),
+    "floor, nobody registered": silent_floor(workers=(), stations=()),
+    "floor, own period, messages refused": floor(
+        filters=filters(period="", start="2026-03-02T08:00", reset="/floor"), rejected=3
+    ),
+    "floor, wrong address": floor(filters=filters(problem="There is no worker W9.")),
+    "floor, never built": floor(drawable=False),
+    "floor, many rows": floor(figures=(figure(omitted=12, rows=(("08:00", "36"),) * 500),)),
+    "floor, hostile words": floor(
+        workers=(worker(id=_HOSTILE, name=_HOSTILE, station=_HOSTILE, retired=True),),
+        stations=(station(id=_HOSTILE, name=_HOSTILE, present=(_HOSTILE,), retired=True),),
+        filters=filters(problem=_HOSTILE, words=_HOSTILE),
+        figures=(
+            figure(
+                title=_HOSTILE,
+                summary=_HOSTILE,
+                rows=((_HOSTILE, _HOSTILE),),
+                spec=charts.timeline(
+                    [charts.Span(_HOSTILE, "idle", _HOSTILE, NOW, NOW)], [_HOSTILE], NOW, NOW
+                ),
+            ),
+        ),
+    ),
+    "drivers, nothing ever": drivers(freshness=c.Freshness(level="none", last=None)),
+    "drivers, awake": drivers(),
+    "drivers, critical": drivers(level="stop", headline="Critical", unshown=4, eyes_drivers=10),
+    "drivers, quiet": drivers(
+        freshness=c.Freshness(level="look", last=minutes_ago(14), hint="Is nobody driving?"),
+        level="none",
+        headline="Not known",
+        rate=None,
+        mean=None,
+        drivers=(),
+        figures=(),
+        latest=(),
+    ),
+    "drivers, never built": drivers(drawable=False),
+    "drivers, hostile words": drivers(
+        drivers=(driver(id=_HOSTILE, name=_HOSTILE),),
+        latest=(eye_event(1, driver=_HOSTILE, device=_HOSTILE),),
+    ),
     "error, 404": error(),
     "error, 503": error(503, heading="Not now", request_id="0193-42"),
     "login, first": login(),

@@ -24,6 +24,10 @@ PAIRS = [
     ("stop", "stop-ground", 4.5),
     ("control", "surface", 3.0),
     ("control", "ground", 3.0),
+    ("working", "surface", 3.0),
+    ("idle", "surface", 3.0),
+    ("absent", "surface", 3.0),
+    ("look", "surface", 4.5),
 ]
 
 

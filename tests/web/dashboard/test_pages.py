@@ -38,10 +38,11 @@ def test_every_page_is_there_from_the_first_minute(fresh, path):
     assert answer.headers["cache-control"] == "no-store"
 
 
-def test_the_overview_tells_what_happened(site):
+def test_the_overview_tells_what_happened(fresh):
     """Numbers, verdict and deployment come from the log."""
-    site.predict(board(), name="told.png")
-    said = text(site.client.get("/"))
+    fresh.upload("first")
+    fresh.predict(board(), name="told.png")
+    said = text(fresh.client.get("/"))
     assert "1 defect: spot 1.00" in said
     assert "v1 began to serve" in said
     assert "told.png" in said

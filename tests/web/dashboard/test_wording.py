@@ -70,3 +70,30 @@ def test_a_verdict_names_the_surest_finds_first():
 def test_a_verdict_of_nothing_names_the_threshold():
     """What lies below the threshold does not count, and the reader is told where it lies."""
     assert wording.verdict(seen(0.4), 0.5) == "Nothing found above 0.50"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "clock", "words"),
+    [
+        (0, "0:00", "0 s"),
+        (29, "0:00", "29 s"),
+        (45, "0:01", "45 s"),
+        (12 * 60, "0:12", "12 min"),
+        (3 * 3600 + 5 * 60, "3:05", "3 h 05 min"),
+        (3600 - 1, "1:00", "1 h 00 min"),
+        (47.5 * 3600, "47:30", "47 h 30 min"),
+        (52 * 3600, "52:00", "2 d 4 h"),
+    ],
+)
+def test_how_long_something_lasted(seconds, clock, words):
+    """In columns as hours and minutes, in sentences in words."""
+    assert wording.hours(seconds) == clock
+    assert wording.lasting(seconds) == words
+
+
+def test_what_is_unknown_is_a_dash():
+    """And never a zero."""
+    for words in (wording.hours, wording.percent, wording.decimal, wording.whole):
+        assert words(None) == "–"
+    assert (wording.percent(0.0), wording.decimal(0.0), wording.whole(0)) == ("0 %", "0.0", "0")
+    assert (wording.percent(0.825), wording.decimal(1.25, 3)) == ("82 %", "1.250")

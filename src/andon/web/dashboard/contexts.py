@@ -53,7 +53,9 @@ class Lamp:
 class Shell:
     """What the frame around every page shows."""
 
-    page: Annotated[str, "Which navigation entry is current: overview, inspect, models or none."]
+    page: Annotated[
+        str, "Which navigation entry is current: overview, inspect, models, floor, drivers or none."
+    ]
     title: Annotated[str, "Title of the page."]
     model: Annotated[str, "Registered model the page is about."]
     models: Annotated[tuple[str, ...], "All registered models; a chooser appears beyond one."]
@@ -161,6 +163,145 @@ class Version:
     proof_ms: Annotated[float | None, "Latency measured while proving, milliseconds."]
     threshold: Annotated[float, "Confidence from which the line counts a detection, 0 to 1."]
     labels: Annotated[tuple[str, ...], "Class names, in class order."]
+
+
+# -- Parts of the floor's pages ---------------------------------------------------------
+
+Level = Literal["good", "look", "stop", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One of several periods, as a link."""
+
+    text: Annotated[str, "What the link says."]
+    href: Annotated[str, "The page with this choice."]
+    current: Annotated[bool, "Whether it is the choice now."]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chooser:
+    """One filter of a page: everything, or one of these."""
+
+    name: Annotated[str, "Name of the parameter."]
+    label: Annotated[str, "What is chosen."]
+    everything: Annotated[str, "The words for no choice."]
+    options: Annotated[tuple[tuple[str, str], ...], "Value and words of each option."]
+    chosen: Annotated[str, "The value chosen; empty for everything."]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """What a page of the floor is about: whom, where and when."""
+
+    path: Annotated[str, "The page."]
+    period: Annotated[str, "Key of the period chosen; empty for an own one."]
+    periods: Annotated[tuple[Choice, ...], "Periods to choose from."]
+    choosers: Annotated[tuple[Chooser, ...], "Further filters."]
+    start: Annotated[str, "Begin of an own period as a form field has it, UTC; else empty."]
+    end: Annotated[str, "Its end."]
+    words: Annotated[str, "The period in words, to follow a colon or stand alone."]
+    problem: Annotated[str, "What is wrong with the address, and what is shown; else empty."]
+    reset: Annotated[str, "Address without any filter; empty when none is set."]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Freshness:
+    """Since when nothing has been reported."""
+
+    level: Annotated[Level, "good: lately; look: not for a while; none: never."]
+    last: Annotated[datetime | None, "Time of the newest event, or None."]
+    hint: Annotated[str, "What to look at; empty when there is nothing to do."] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A chart, and the same numbers as a table."""
+
+    id: Annotated[str, "Of the element; unique on the page."]
+    title: Annotated[str, "What it shows."]
+    spec: Annotated[dict[str, Any], "Vega-Lite specification, as `andon.charts` makes it."]
+    height: Annotated[int, "Room to keep for it, pixels."]
+    summary: Annotated[str, "What it says, in a sentence."]
+    columns: Annotated[tuple[str, ...], "Heads of the table; the first column names its row."]
+    rows: Annotated[tuple[tuple[str, ...], ...], "The table."]
+    omitted: Annotated[int, "Rows that the table leaves out, from its beginning."] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerLine:
+    """One worker in a period. None is unknown: nothing was reported."""
+
+    id: Annotated[str, "Worker."]
+    name: Annotated[str, "For people; the id where there is none."]
+    retired: Annotated[bool, "Whether no later events are taken."]
+    state: Annotated[str, "working, idle or absent now; empty where unknown."]
+    since: Annotated[datetime | None, "Since when."]
+    station: Annotated[str, "Where now; empty where unknown."]
+    active: Annotated[float | None, "Seconds working."]
+    idle: Annotated[float | None, "Seconds idle."]
+    absent: Annotated[float | None, "Seconds absent."]
+    silent: Annotated[float | None, "Seconds of the period without any state."]
+    utilization: Annotated[float | None, "Working of working and idle, 0 to 1."]
+    units: Annotated[int | None, "Units."]
+    rate: Annotated[float | None, "Units per hour of work."]
+    href: Annotated[str, "The page about this worker alone."]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StationLine:
+    """One workstation in a period. None is unknown: nothing was reported."""
+
+    id: Annotated[str, "Workstation."]
+    name: Annotated[str, "For people; the id where there is none."]
+    retired: Annotated[bool, "Whether no later events are taken."]
+    present: Annotated[tuple[str, ...], "Workers there now."]
+    occupancy: Annotated[float | None, "Person-seconds working or idle."]
+    utilization: Annotated[float | None, "Working of occupancy, 0 to 1."]
+    units: Annotated[int | None, "Units."]
+    throughput: Annotated[float | None, "Units per hour of occupancy."]
+    href: Annotated[str, "The page about this station alone."]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Present:
+    """How many workers are in which state now."""
+
+    working: Annotated[int, "Workers at work."]
+    idle: Annotated[int, "Workers who wait."]
+    absent: Annotated[int, "Workers away."]
+    unknown: Annotated[int, "Workers of whom nothing is known now."]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriverLine:
+    """One driver in a period. None cannot be told from what was measured."""
+
+    id: Annotated[str, "Driver; empty where the sender did not say."]
+    name: Annotated[str, "For people."]
+    last: Annotated[datetime, "Time of the newest measurement."]
+    events: Annotated[int, "Measurements."]
+    drowsy: Annotated[int, "Of these, drowsy."]
+    rate: Annotated[float, "Share of drowsy ones, percent."]
+    level: Annotated[Level, "What that share means by the limits."]
+    mean: Annotated[float, "Mean eye aspect ratio."]
+    lowest: Annotated[float, "Lowest eye aspect ratio."]
+    perclos: Annotated[float | None, "Share of the last minutes with closed eyes, 0 to 1."]
+    blinks: Annotated[float | None, "Blinks per minute, in the last minutes."]
+    href: Annotated[str, "The page about this driver alone."]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EyeEvent:
+    """One measurement."""
+
+    id: Annotated[str, "Event id."]
+    when: Annotated[datetime, "When it was measured, UTC."]
+    driver: Annotated[str, "Driver, for people."]
+    device: Annotated[str, "Device; may be empty."]
+    ear: Annotated[float, "Eye aspect ratio."]
+    drowsy: Annotated[bool, "Whether the device called it drowsy."]
+    seconds: Annotated[float, "How long the eyes had been closed, seconds."]
 
 
 # -- Pages ------------------------------------------------------------------------------
@@ -274,6 +415,55 @@ class VersionPage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FloorPage:
+    """Who works, waits and is away, what comes of it, and since when that is known."""
+
+    template: ClassVar[str] = "floor.html"
+
+    shell: Annotated[Shell, "The frame."]
+    filters: Annotated[Filters, "Whom, where and when."]
+    freshness: Annotated[Freshness, "Whether reports still come."]
+    present: Annotated[Present, "The states now."]
+    utilization: Annotated[float | None, "Mean over workers with data, 0 to 1; None without."]
+    active: Annotated[float | None, "Productive seconds; None without data."]
+    units: Annotated[int | None, "Units; None without data."]
+    rate: Annotated[float | None, "Units per productive hour; None without."]
+    workers: Annotated[tuple[WorkerLine, ...], "Workers."]
+    stations: Annotated[tuple[StationLine, ...], "Workstations."]
+    figures: Annotated[tuple[Figure, ...], "States over time, units over time."]
+    notes: Annotated[tuple[str, ...], "What makes the numbers partial."]
+    rejected: Annotated[int, "Messages by MQTT that could not be used."]
+    table_href: Annotated[str, "The workers' numbers for a spreadsheet."]
+    drawable: Annotated[bool, "Whether the library that draws charts is installed."]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriversPage:
+    """Whose eyes close, how often, and since when that is known."""
+
+    template: ClassVar[str] = "drivers.html"
+
+    shell: Annotated[Shell, "The frame."]
+    filters: Annotated[Filters, "Whom and when."]
+    freshness: Annotated[Freshness, "Whether measurements still come."]
+    level: Annotated[Level, "The state of the last hour; none without measurements."]
+    headline: Annotated[str, "The state in a few words."]
+    sentence: Annotated[str, "The numbers behind it."]
+    events: Annotated[int, "Measurements in the period."]
+    drowsy: Annotated[int, "Of these, drowsy."]
+    rate: Annotated[float | None, "Share of drowsy ones, percent; None without measurements."]
+    mean: Annotated[float | None, "Mean eye aspect ratio; None without measurements."]
+    threshold: Annotated[float, "Eye aspect ratio below which eyes count as closed."]
+    drivers: Annotated[tuple[DriverLine, ...], "Who was measured in the period."]
+    eyes_minutes: Annotated[int, "PERCLOS and blinks are of so many last minutes."]
+    eyes_drivers: Annotated[int, "Drivers beyond which they are not told; 0 when they are."]
+    figures: Annotated[tuple[Figure, ...], "Alert rate, and the eyes of each driver."]
+    unshown: Annotated[int, "Drivers without a chart of their own, for there are too many."]
+    latest: Annotated[tuple[EyeEvent, ...], "Latest measurements, newest first."]
+    drawable: Annotated[bool, "Whether the library that draws charts is installed."]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ErrorPage:
     """Something could not be done."""
 
@@ -298,4 +488,13 @@ class LoginPage:
     next: Annotated[str, "Path to go to afterwards."]
 
 
-PAGES = (OverviewPage, InspectPage, ModelsPage, VersionPage, ErrorPage, LoginPage)
+PAGES = (
+    OverviewPage,
+    InspectPage,
+    ModelsPage,
+    VersionPage,
+    FloorPage,
+    DriversPage,
+    ErrorPage,
+    LoginPage,
+)

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from starlette.responses import Response
 
 from andon import __version__
 from andon.errors import AndonError, NotFound
 from andon.platform import Platform
-from andon.web.dashboard import inspection, overview, versions
+from andon.web.dashboard import drivers, floor, inspection, overview, versions
 from andon.web.dashboard.contexts import ErrorPage, LoginPage, Shell, Step
 from andon.web.dashboard.rendering import STATIC_DIR, respond
 
@@ -22,6 +22,8 @@ __all__ = ["STATIC_DIR", "render_login", "render_problem", "router"]
 
 ModelName = Annotated[str, Query(max_length=64)]
 Short = Annotated[str, Query(max_length=255)]
+Since = Annotated[str, Query(alias="from", max_length=64)]
+Until = Annotated[str, Query(alias="to", max_length=64)]
 PredictionId = Annotated[str, Query(max_length=64)]
 
 _HEADINGS = {
@@ -41,6 +43,7 @@ def router(platform: Platform) -> APIRouter:
     """The pages. None of them is part of the documented API."""
     routes = APIRouter(include_in_schema=False)
     _pages(routes, platform)
+    _floor(routes, platform)
     _pieces(routes, platform)
     return routes
 
@@ -91,6 +94,30 @@ def _pages(routes: APIRouter, platform: Platform) -> None:
         return respond(versions.version_page(platform, named(model), version))
 
 
+def _floor(routes: APIRouter, platform: Platform) -> None:
+    @routes.get("/floor")
+    def show_floor(
+        worker: Short = "",
+        station: Short = "",
+        period: Short = "",
+        start: Since = "",
+        end: Until = "",
+    ) -> HTMLResponse:
+        """Who works, waits and is away, and what comes of it."""
+        context, status = floor.page(
+            platform, worker=worker, station=station, period=period, start=start, end=end
+        )
+        return respond(context, status=status)
+
+    @routes.get("/drivers")
+    def show_drivers(
+        driver: Short = "", period: Short = "", start: Since = "", end: Until = ""
+    ) -> HTMLResponse:
+        """Whose eyes close, and how often."""
+        context, status = drivers.page(platform, driver=driver, period=period, start=start, end=end)
+        return respond(context, status=status)
+
+
 def _pieces(routes: APIRouter, platform: Platform) -> None:
     @routes.get("/inspect/fainter/{prediction_id}")
     def show_fainter(prediction_id: Annotated[str, Path(max_length=64)]) -> Response:
@@ -117,11 +144,6 @@ def _pieces(routes: APIRouter, platform: Platform) -> None:
     def show_icon() -> Response:
         """Where browsers look unasked."""
         return FileResponse(STATIC_DIR / "favicon.svg", media_type="image/svg+xml")
-
-    @routes.get("/dashboard")
-    def show_old_address() -> Response:
-        """Where other systems had it."""
-        return RedirectResponse("/", status_code=308)
 
 
 def render_problem(request: Request, problem: Mapping[str, Any] | AndonError) -> HTMLResponse:

@@ -42,9 +42,19 @@ def environment() -> "Environment":
         wording.millis,
         wording.score,
         wording.plural,
+        wording.percent,
+        wording.hours,
+        wording.lasting,
+        wording.decimal,
+        wording.whole,
     ):
         made.filters[words.__name__] = words
     return made
+
+
+def drawable() -> bool:
+    """Whether the library that draws charts was made when Andon was installed."""
+    return (STATIC_DIR / "vega.js").is_file()
 
 
 def render(page: Any) -> str:

@@ -79,6 +79,42 @@ def millis(value: float | None) -> str:
     return f"{value / 1000:.0f} s"
 
 
+def percent(share: float | None) -> str:
+    """``82 %`` of a share from 0 to 1, or a dash where it is unknown."""
+    return "–" if share is None else f"{share * 100:.0f} %"
+
+
+def hours(seconds: float | None) -> str:
+    """``7:05``: hours and minutes, or a dash where unknown."""
+    if seconds is None:
+        return "–"
+    minutes = int(seconds / MINUTE + 0.5)
+    return f"{minutes // 60}:{minutes % 60:02}"
+
+
+def lasting(seconds: float) -> str:
+    """How long: ``45 s``, ``12 min``, ``3 h 05 min``, ``2 d 4 h``."""
+    if seconds < MINUTE:
+        return f"{seconds:.0f} s"
+    minutes = int(seconds / MINUTE + 0.5)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    whole = minutes // 60
+    return f"{whole // 24} d {whole % 24} h"
+
+
+def decimal(value: float | None, digits: int = 1) -> str:
+    """A number with so many decimals, or a dash where unknown."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def whole(value: int | None) -> str:
+    """A count with thin spaces, or a dash where unknown."""
+    return "–" if value is None else count(value)
+
+
 def score(value: float | None) -> str:
     """A confidence with two digits, or a dash."""
     return "–" if value is None else f"{value:.2f}"
