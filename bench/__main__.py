@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 import andon
-from bench import footprint, peer_race, pictures, serving
+from bench import floor, footprint, peer_race, pictures, serving
 
 STARTER = Path(andon.__file__).parent / "starter" / "pcb.onnx"
+PARTS = ("footprint", "serving", "floor")
 
 
 def main() -> None:
@@ -28,8 +29,34 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="length of one measurement")
     parser.add_argument("--clients", type=int, default=8, help="clients at saturation")
     parser.add_argument("--peers", type=Path, help="folder of the peers' environments: race them")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="these parts alone")
+    parser.add_argument(
+        "--events",
+        nargs="*",
+        type=int,
+        default=floor.SIZES,
+        help="lengths of the floor's histories",
+    )
+    parser.add_argument(
+        "--stream-events", type=int, default=1_000_000, help="length of the NDJSON upload; 0: none"
+    )
     options = parser.parse_args()
     results: dict[str, Any] = {"machine": _machine()}
+    if options.peers or set(options.only) != {"floor"}:
+        _measure_serving(options, results)
+    if not options.peers and "floor" in options.only:
+        results["floor"] = floor.measure(
+            rounds=options.rounds,
+            sizes=options.events,
+            stream_events=options.stream_events,
+            windows=options.rounds,
+        )
+    options.json.write_text(json.dumps(results, indent=2) + "\n")
+    _print(results)
+
+
+def _measure_serving(options: argparse.Namespace, results: dict[str, Any]) -> None:
+    """Everything that serves the starter, or the race against its peers."""
     with tempfile.TemporaryDirectory(prefix="andon-bench-") as folder:
         home = Path(folder) / "home"
         home.mkdir()
@@ -45,9 +72,11 @@ def main() -> None:
                 seconds=options.seconds,
                 clients=options.clients,
             )
-        else:
-            # Before any load: the home of the others fills with what they upload.
+            return
+        # Before any load: the home of the others fills with what they upload.
+        if "footprint" in options.only:
             results["footprint"] = footprint.measure(home, runs=5)
+        if "serving" in options.only:
             results["serving"] = serving.throughput(
                 STARTER,
                 home,
@@ -58,8 +87,6 @@ def main() -> None:
             )
             results["cache"] = serving.cache(home, boards, seconds=5)
             results["switches"] = serving.switches(home, boards, count=20)
-    options.json.write_text(json.dumps(results, indent=2) + "\n")
-    _print(results)
 
 
 def _prepare(home: Path) -> None:
@@ -91,7 +118,10 @@ def _print(results: dict[str, Any]) -> None:
     table.columns[1].justify = "right"
     for measure, figure, aim in _rows(results):
         table.add_row(measure, figure, aim)
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    if "history" in results.get("floor", {}):
+        console.print(floor.curve(results["floor"]["history"]))
 
 
 def _rows(results: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -111,10 +141,14 @@ def _rows(results: dict[str, Any]) -> list[tuple[str, str, str]]:
                 f"{results['switches']['failed']} of {results['switches']['answered']}",
                 "0",
             ),
-            ("start to ready", f"{results['footprint']['start_seconds']:.2f} s", "<= 2 s"),
-            ("idle memory, RSS", f"{results['footprint']['idle_rss_mib']:.0f} MiB", "<= 130"),
-            ("core installation", f"{results['footprint']['core_mib']:.0f} MiB", "<= 220"),
-            ("direct dependencies", f"{results['footprint']['direct_dependencies']}", "<= 25"),
+        ]
+    if "footprint" in results:
+        size = results["footprint"]
+        rows += [
+            ("start to ready", f"{size['start_seconds']:.2f} s", "<= 2 s"),
+            ("idle memory, RSS", f"{size['idle_rss_mib']:.0f} MiB", "<= 130"),
+            ("core installation", f"{size['core_mib']:.0f} MiB", "<= 220"),
+            ("direct dependencies", f"{size['direct_dependencies']}", "<= 25"),
         ]
     if "peers" in results:
         peers = results["peers"]
@@ -123,6 +157,8 @@ def _rows(results: dict[str, Any]) -> list[tuple[str, str, str]]:
             ("Andon / LitServe at its best", f"{peers['andon_vs_litserve']:.2f}", ">= 1"),
             ("Andon / MLServer at its best", f"{peers['andon_vs_mlserver']:.2f}", ">= 1"),
         ]
+    if "floor" in results:
+        rows += floor.rows(results["floor"])
     return rows
 
 

@@ -29,8 +29,19 @@ class Server:
 
     def rss_mib(self) -> float:
         """Resident set size of the spawned process alone, MiB, as `ps` shows it."""
+        return self._mib("VmRSS")
+
+    def peak_rss_mib(self) -> float:
+        """The greatest resident set since the start, or since `forget_peak`, MiB."""
+        return self._mib("VmHWM")
+
+    def forget_peak(self) -> None:
+        """Count the greatest resident set anew from here on."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+    def _mib(self, name: str) -> float:
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
+            if line.startswith(name):
                 return int(line.split()[1]) / 1024
         return 0.0
 
