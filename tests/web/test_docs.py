@@ -1,9 +1,11 @@
 """The OpenAPI document and the pages that show it."""
 
+import json
 import re
 from typing import Any
 
 import pytest
+from tests.support.floor import register
 from tests.web.conftest import Site, problem
 
 
@@ -56,6 +58,18 @@ def test_every_reference_resolves_and_every_operation_is_explained(document):
         assert operation["tags"], where
         assert {"200", "201"} & operation["responses"].keys(), where
     assert "HTTPValidationError" not in str(document)
+
+
+@pytest.mark.parametrize("path", ["/events", "/events/batch", "/telemetry", "/telemetry/batch"])
+def test_what_the_documentation_sends_is_taken(fresh: Site, document, path):
+    """The examples are what `/docs` fills in: they are stored as they stand."""
+    register(fresh.platform.db)
+    contents = document["paths"][path]["post"]["requestBody"]["content"]
+    for content_type, content in contents.items():
+        example = content["example"]
+        body = example if isinstance(example, str) else json.dumps(example)
+        answer = fresh.client.post(path, content=body, headers={"Content-Type": content_type})
+        assert answer.status_code in {200, 201}, answer.text
 
 
 def test_problems_are_described_as_problems(document):

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support import floor as plain
 from tests.support.floor import DAY, HOUR, SECOND, at, state, units
-from tests.web.conftest import Floor, problem
+from tests.web.conftest import Floor, Site, problem
 
 from andon.store.clock import moment, now_micros
 from andon.store.tables import iso
@@ -87,6 +87,16 @@ def test_offsets_are_the_same_moment(floor: Floor):
     # A plus sign that was not escaped arrives as a blank.
     raw = "/metrics/workers/W1?from=2026-03-02T09:00:00+01:00&to=2026-03-02T10:00:00+01:00"
     assert floor.client.get(raw).json() == answer
+
+
+@pytest.mark.parametrize(
+    "path", ["/metrics/factory", "/events", "/telemetry", "/telemetry/features", "/statistics"]
+)
+def test_a_window_that_ends_before_it_begins_is_refused(floor: Floor, path):
+    """Nothing would look like "nothing happened"; an empty window is a mistake as well."""
+    for end in ("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z"):
+        window = {"from": "2026-03-02T00:00:00Z", "to": end}
+        problem(floor.client.get(path, params=window), 422, "from must be before `to`")
 
 
 def test_days_have_24_hours_whatever_clocks_on_walls_do(floor: Floor):
@@ -403,6 +413,16 @@ def _agree(found: dict, expected: dict | None, names: dict[str, str]) -> None:
     for theirs, ours in names.items():
         want = 0 if expected is None else expected[theirs]
         assert found[ours] == pytest.approx(want, rel=1e-12, abs=1e-9), (theirs, found, expected)
+
+
+@pytest.mark.parametrize("bucket", [{}, {"bucket": "hour"}])
+@pytest.mark.parametrize("what", ["workers", "workstations", "factory"])
+def test_a_table_without_rows_has_its_header(fresh: Site, what, bucket):
+    """A spreadsheet that is bound to the columns keeps them before the first event."""
+    answer = fresh.client.get(f"/metrics/{what}", params=bucket | {"format": "csv"})
+    head = answer.text.splitlines()[0].split(",")
+    assert "utilization" in head
+    assert ("start" in head) is bool(bucket)
 
 
 def _csv(floor: Floor, what: str, asked: dict[str, str]) -> list[dict[str, str]]:

@@ -75,6 +75,14 @@ def test_a_parameter_that_is_not_valid_is_named(site: Site, field, value):
     assert [entry["field"] for entry in body["errors"]] == [field]
 
 
+@pytest.mark.parametrize("written", ["2026-11-21", "2026-11-21T08:00:00", "2026-11-21 08:00"])
+def test_a_time_of_no_zone_is_told_what_it_lacks(site: Site, written):
+    """In words of this program, not of a library."""
+    body = problem(site.client.get("/api/predictions", params={"since": written}), 422)
+    says = "must carry Z or a UTC offset, such as 2026-01-31T12:00:00Z"
+    assert body["errors"] == [{"field": "since", "detail": says}]
+
+
 def test_a_row_has_everything_that_was_said(site: Site, logged):
     """One answer by its id."""
     row = site.client.get(f"/api/predictions/{logged[0]}").json()

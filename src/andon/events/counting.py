@@ -144,15 +144,20 @@ class _Lag(Collector):
         self._sums: dict[tuple[str, str], int] = {}
 
     def add(self, labels: tuple[str, str], received: int, timestamps: Iterable[int]) -> None:
-        """Count events that happened at `timestamps` and arrived at `received`, µs."""
+        """Count events (one at least) that happened at `timestamps`, arrived at `received`, µs."""
         edges = self._edges
         with self._lock:
             counts = self._counts.setdefault(labels, [0] * (len(edges) + 1))
             total = self._sums.get(labels, 0)
-            for timestamp in timestamps:
-                lag = max(0, received - timestamp)
-                counts[bisect_left(edges, lag)] += 1
-                total += lag
+            lags = [max(0, received - timestamp) for timestamp in timestamps]
+            total += sum(lags)
+            # What came together is mostly as late together: one look for all of it.
+            place = bisect_left(edges, min(lags))
+            if place == bisect_left(edges, max(lags)):
+                counts[place] += len(lags)
+            else:
+                for lag in lags:
+                    counts[bisect_left(edges, lag)] += 1
             self._sums[labels] = total
 
     def collect(self) -> Iterator[Metric]:

@@ -6,9 +6,9 @@ three levels agree exactly; rates are divided out last. A denominator of zero gi
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
@@ -54,11 +54,6 @@ class Sums(NamedTuple):
     absent: int = 0
     units: int = 0
     events: int = 0
-
-    @property
-    def any(self) -> bool:
-        """Whether there is time or a unit: such workers count in the factory's mean."""
-        return self.working + self.idle + self.absent + self.units > 0
 
 
 # msgspec lays out the members of a base class first, and people look for the id first: so the
@@ -219,6 +214,8 @@ def workers(
     totals = db.factory_totals.sums(of.since, of.until, bucket=width, worker=worker, by="worker")
     found = _by_key(totals, lambda total: total.worker_id)
 
+    series = _series(starts, WorkerPoint, worker_numbers)
+
     def metrics(entry: RosterEntry) -> WorkerMetrics:
         buckets = found.get(entry.id, {})
         return WorkerMetrics(
@@ -226,12 +223,7 @@ def workers(
             name=entry.name,
             retired_at=entry.retired_at,
             **worker_numbers(_sum(buckets.values())),
-            series=UNSET
-            if starts is None
-            else [
-                WorkerPoint(start=moment(start), **worker_numbers(buckets.get(start, _NOTHING)))
-                for start in starts
-            ],
+            series=series(buckets),
         )
 
     return [metrics(entry) for entry in roster]
@@ -254,6 +246,8 @@ def workstations(
     )
     found = _by_key(totals, lambda total: total.workstation_id)
 
+    series = _series(starts, WorkstationPoint, workstation_numbers)
+
     def metrics(entry: RosterEntry) -> WorkstationMetrics:
         buckets = found.get(entry.id, {})
         return WorkstationMetrics(
@@ -261,14 +255,7 @@ def workstations(
             name=entry.name,
             retired_at=entry.retired_at,
             **workstation_numbers(_sum(buckets.values())),
-            series=UNSET
-            if starts is None
-            else [
-                WorkstationPoint(
-                    start=moment(start), **workstation_numbers(buckets.get(start, _NOTHING))
-                )
-                for start in starts
-            ],
+            series=series(buckets),
         )
 
     return [metrics(entry) for entry in roster]
@@ -284,26 +271,21 @@ def factory(db: Database, of: Window, *, bucket: Bucket | None = None) -> Factor
     width = None if bucket is None else WIDTHS[bucket]
     totals = db.factory_totals.sums(of.since, of.until, bucket=width, by="worker")
     by_worker = _by_key(totals, lambda total: total.worker_id)
-    series: list[FactoryPoint] | UnsetType = UNSET
-    if starts is not None:
-        by_start: dict[int | None, list[Sums]] = defaultdict(list)
-        for buckets in by_worker.values():
-            for start, sums in buckets.items():
-                by_start[start].append(sums)
-        series = [
-            FactoryPoint(start=moment(start), **factory_numbers(by_start.get(start, [])))
-            for start in starts
-        ]
+    by_start: dict[int | None, list[Sums | Total]] = defaultdict(list)
+    for buckets in by_worker.values():
+        for start, sums in buckets.items():
+            by_start[start].append(sums)
+    series = _series(starts, FactoryPoint, factory_numbers, nothing=())
     return FactoryMetrics(
         since=moment(of.since),
         until=moment(of.until),
         bucket=bucket,
         **factory_numbers([_sum(buckets.values()) for buckets in by_worker.values()]),
-        series=series,
+        series=series(by_start),
     )
 
 
-def worker_numbers(of: Sums) -> dict[str, Any]:
+def worker_numbers(of: Sums | Total) -> dict[str, Any]:
     """The numbers of a worker, by name."""
     return {
         "active_seconds": of.working / _SECOND,
@@ -316,7 +298,7 @@ def worker_numbers(of: Sums) -> dict[str, Any]:
     }
 
 
-def workstation_numbers(of: Sums) -> dict[str, Any]:
+def workstation_numbers(of: Sums | Total) -> dict[str, Any]:
     """The numbers of a workstation, by name."""
     occupancy = of.working + of.idle
     return {
@@ -331,12 +313,12 @@ def workstation_numbers(of: Sums) -> dict[str, Any]:
     }
 
 
-def factory_numbers(of: Iterable[Sums]) -> dict[str, Any]:
+def factory_numbers(of: Iterable[Sums | Total]) -> dict[str, Any]:
     """The numbers of the factory, by name, from the sums of each worker."""
     everybody = list(of)
     total = _sum(everybody)
     # fsum rounds once: the order of the workers makes no difference.
-    shares = [_ratio(one.working, one.working + one.idle) for one in everybody if one.any]
+    shares = [_ratio(one.working, one.working + one.idle) for one in everybody if has_data(one)]
     return {
         "productive_seconds": total.working / _SECOND,
         "idle_seconds": total.idle / _SECOND,
@@ -349,23 +331,67 @@ def factory_numbers(of: Iterable[Sums]) -> dict[str, Any]:
     }
 
 
+def has_data(of: Sums | Total) -> bool:
+    """Whether there is time or a unit: such workers count in the factory's mean."""
+    return of.working + of.idle + of.absent + of.units > 0
+
+
 _NOTHING = Sums()
 
-_Buckets = dict[int | None, Sums]
+_Buckets = dict[int | None, Total]
+_Point = TypeVar("_Point")
+
+
+def _series(
+    starts: range | None,
+    point: Callable[..., _Point],
+    numbers: Callable[[Any], dict[str, Any]],
+    *,
+    nothing: Any = _NOTHING,
+) -> Callable[[Mapping[Any, Any]], list[_Point] | UnsetType]:
+    """How a series is made from what lies in its buckets.
+
+    Most buckets of a long window are empty, and the empty ones of all series are the same
+    objects: a month of hours of every worker must not take a hundred milliseconds.
+
+    Args:
+        starts: Where the buckets begin; without, there is no series.
+        point: Makes a point from `start` and numbers.
+        numbers: Makes the numbers from what lies in a bucket.
+        nothing: What lies in an empty one.
+    """
+    if starts is None:
+        return lambda _buckets: UNSET
+    moments = [moment(start) for start in starts]
+    zeros = numbers(nothing)
+    empty = [point(start=begins, **zeros) for begins in moments]
+
+    def series(buckets: Mapping[Any, Any]) -> list[_Point]:
+        made = empty.copy()
+        for start, found in buckets.items():
+            place = starts.index(start)
+            made[place] = point(start=moments[place], **numbers(found))
+        return made
+
+    return series
 
 
 def _by_key(totals: Iterable[Total], key: Callable[[Total], str]) -> dict[str, _Buckets]:
     """Sums by worker or station, and by the start of their bucket."""
     found: dict[str, _Buckets] = defaultdict(dict)
     for one in totals:
-        sums = Sums(one.working, one.idle, one.absent, one.units, one.events)
-        found[key(one)][one.start] = sums
+        found[key(one)][one.start] = one
     return found
 
 
-def _sum(parts: Iterable[Sums]) -> Sums:
-    columns = [sum(column) for column in zip(*parts, strict=True)]
-    return Sums(*columns)
+def _sum(parts: Collection[Sums | Total]) -> Sums:
+    return Sums(
+        sum(part.working for part in parts),
+        sum(part.idle for part in parts),
+        sum(part.absent for part in parts),
+        sum(part.units for part in parts),
+        sum(part.events for part in parts),
+    )
 
 
 def _ratio(part: float, whole: int) -> float:

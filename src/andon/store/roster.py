@@ -99,7 +99,7 @@ class Roster:
             there = self.get(entry_id)
             raise Conflict(
                 f"There is a {self.noun} {entry_id} already"
-                + ("." if there.retired_at is None else ", who is retired."),
+                + ("." if there.retired_at is None else ", retired."),
                 hint="Choose another id, or rename this one."
                 if there.retired_at is None
                 else "Bring it back with PATCH and retired=false.",

@@ -181,25 +181,34 @@ def form(
     }
 
 
-def json_body(shape: type[msgspec.Struct]) -> dict[str, Any]:
-    """The `openapi_extra` of a route that reads one JSON object itself."""
-    return _body({"application/json": {"schema": schema_of(shape)}})
+def json_body(shape: type[msgspec.Struct], example: dict[str, Any]) -> dict[str, Any]:
+    """The `openapi_extra` of a route that reads one JSON object itself.
+
+    Args:
+        shape: Of the object.
+        example: One that is taken as it stands: `/docs` sends it.
+    """
+    return _body({"application/json": {"schema": schema_of(shape), "example": example}})
 
 
-def batch_body(shape: type[msgspec.Struct], line_types: Sequence[str]) -> dict[str, Any]:
+def batch_body(
+    shape: type[msgspec.Struct], line_types: Sequence[str], example: dict[str, Any]
+) -> dict[str, Any]:
     """The `openapi_extra` of a route that reads many objects itself.
 
     Args:
         shape: Of one.
         line_types: Content types of a body with one object per line.
+        example: One object that is taken as it stands.
     """
     many = {"type": "array", "items": schema_of(shape), "minItems": 1}
     wrapped = {"type": "object", "required": ["events"], "properties": {"events": many}}
-    lines = {"schema": {"type": "string", "description": "One JSON object per line, any number."}}
-    return _body(
-        {"application/json": {"schema": {"oneOf": [wrapped, many]}}}
-        | dict.fromkeys(line_types, lines)
-    )
+    lines = {
+        "schema": {"type": "string", "description": "One JSON object per line, any number."},
+        "example": msgspec.json.encode(example).decode(),
+    }
+    whole = {"schema": {"oneOf": [wrapped, many]}, "example": {"events": [example]}}
+    return _body({"application/json": whole} | dict.fromkeys(line_types, lines))
 
 
 def _body(content: dict[str, Any]) -> dict[str, Any]:

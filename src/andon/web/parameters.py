@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import Path, Query
-from pydantic import AwareDatetime, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from andon.errors import InvalidRequest, NotFound
 from andon.platform import Platform
@@ -26,8 +26,8 @@ ModelQuery = Annotated[
 ]
 VersionPath = Annotated[int, Path(ge=1, le=2**31 - 1, description="Version number.", examples=[3])]
 
-# The offset of a time whose plus sign was not written as %2B.
-_LOST_PLUS = re.compile(r" (\d\d:?\d\d)$")
+# The offset, behind a time of day, whose plus sign was not written as %2B.
+_LOST_PLUS = re.compile(r"(:[\d.]+) (\d\d:?\d\d)$")
 
 
 def _written(moment: object) -> object:
@@ -36,10 +36,17 @@ def _written(moment: object) -> object:
         return moment
     if moment.replace(".", "", 1).lstrip("+-").isdigit():
         raise ValueError("must be a date and time such as 2026-01-31T12:00:00Z")
-    return _LOST_PLUS.sub(r"+\1", moment)
+    return _LOST_PLUS.sub(r"\1+\2", moment)
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
+def _placed(moment: datetime) -> datetime:
+    """Refuse a time that could be any zone's, and a day without a time."""
+    if moment.tzinfo is None:
+        raise ValueError("must carry Z or a UTC offset, such as 2026-01-31T12:00:00Z")
+    return moment
+
+
+Moment = Annotated[datetime, BeforeValidator(_written), AfterValidator(_placed)]
 FromQuery = Annotated[
     Moment | None,
     Query(alias="from", description="Begin here; with Z or a UTC offset."),
@@ -72,7 +79,17 @@ def known_model(platform: Platform, model: str | None) -> str:
 
 
 def window_micros(since: datetime | None, until: datetime | None) -> tuple[int | None, int | None]:
-    """A window as whole microseconds since 1970 UTC; there is nothing before 1970."""
+    """A window as whole microseconds since 1970 UTC; there is nothing before 1970.
+
+    Raises:
+        InvalidRequest: It ends before it begins: nothing would look like "nothing happened".
+    """
+    if since is not None and until is not None and since >= until:
+        detail = "must be before `to`"
+        raise InvalidRequest(
+            f"The request is not valid: from {detail}.",
+            errors=[{"field": "from", "detail": detail}],
+        )
     return (
         None if since is None else max(0, micros(since)),
         None if until is None else max(0, micros(until)),

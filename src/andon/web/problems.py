@@ -112,11 +112,15 @@ def from_framework(error: HTTPException, path: str) -> AndonError:
     )
 
 
+def _said(message: str) -> str:
+    """What is wrong, without how it was found out."""
+    return message.removeprefix("Value error, ").rstrip(".")
+
+
 def from_validation(error: RequestValidationError) -> InvalidRequest:
     """Parameters that did not validate, one entry per field."""
     errors = [
-        {"field": _field(entry["loc"]), "detail": entry["msg"].rstrip(".")}
-        for entry in error.errors()
+        {"field": _field(entry["loc"]), "detail": _said(entry["msg"])} for entry in error.errors()
     ]
     named = ", ".join(dict.fromkeys(entry["field"] for entry in errors))
     return InvalidRequest(

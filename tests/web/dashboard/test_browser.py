@@ -479,6 +479,14 @@ def test_the_theme_is_remembered(page, fresh):
     assert page.evaluate(ground) == dark
 
 
+@pytest.mark.parametrize("width", [641, 768, 900, 921, 1024])
+def test_a_tablet_shows_the_head_without_scrolling_sideways(page, fresh, width):
+    """Between a phone and a desk the pages' names get a row of their own."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(fresh.url)
+    assert overflow(page) == []
+
+
 def test_a_phone_shows_everything_without_scrolling_sideways(phone, fresh):
     """390 pixels are enough for every page, and fingers find every button."""
     install_starter(fresh.platform.deployments)  # v1's page has the model card: tables, code

@@ -136,8 +136,8 @@ def test_who_is_where_now(floor: Floor):
     page = floor.client.get("/floor")
     assert re.search(r"Now Working ?0 Idle ?1 Absent ?1 Unknown ?1", text(page))
     workers = rows(page.text, "workers-title")
-    assert workers["W1"][0] == "Idle at S3, 2 min ago"
-    assert workers["W2"][0] == "Absent at S2, 20 min ago"
+    assert workers["W1"][0] == "Idle at S3, began 2 min ago"
+    assert workers["W2"][0] == "Absent at S2, began 20 min ago"
     assert rows(page.text, "stations-title")["S3"][0] == "W1"
     assert rows(page.text, "stations-title")["S2"][0] == "–"
 

@@ -32,7 +32,7 @@ def examine(settings: "Settings") -> Iterator[Finding]:
             "mqtt",
             f"{number} MQTT messages of the last day could not be used, the newest on {topic}: "
             f"{reason[:300]}",
-            "The table rejected_messages holds them; mend the sender, and send them again.",
+            "GET /events/rejected shows them; mend the sender, and send them again.",
         )
     yield from _sums(settings, different)
 

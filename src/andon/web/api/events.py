@@ -35,6 +35,15 @@ Cursor = Annotated[
     Query(pattern=r"^[0-9a-f]{1,15}-[0-9a-f]{1,15}$", description="`next_cursor` of a page."),
 ]
 
+_EXAMPLE = {
+    "timestamp": "2026-11-20T08:15:30Z",
+    "worker_id": "W1",
+    "workstation_id": "S1",
+    "event_type": "product_count",
+    "confidence": 0.94,
+    "count": 3,
+}
+
 _COLUMNS = (
     "event_id",
     "timestamp",
@@ -165,7 +174,7 @@ def described() -> APIRouter:
             EventStored, 400, 408, 409, 413, 415, 422, 503, about="It was there already."
         )
         | openapi.created(EventStored, "Stored."),
-        openapi_extra=openapi.json_body(SentEvent),
+        openapi_extra=openapi.json_body(SentEvent, _EXAMPLE),
     )
     async def send_event() -> None:
         """Store one event. It is on disk when the answer comes; sending it again is safe."""
@@ -180,7 +189,7 @@ def described() -> APIRouter:
         )
         | openapi.created(Report, "Some or all are stored.")
         | {400: openapi.problem(400, BatchProblem)},
-        openapi_extra=openapi.batch_body(SentEvent, NDJSON),
+        openapi_extra=openapi.batch_body(SentEvent, NDJSON, _EXAMPLE),
     )
     async def send_events() -> None:
         """Store the good ones and say what is wrong with the others.

@@ -40,6 +40,12 @@ WorkstationPath = Annotated[
 ]
 
 _NOT_IN_TABLES = {"series", "since", "until", "bucket"}
+# What a series of each consists of.
+_POINTS: dict[type[msgspec.Struct], type[msgspec.Struct]] = {
+    factory.WorkerMetrics: factory.WorkerPoint,
+    factory.WorkstationMetrics: factory.WorkstationPoint,
+    factory.FactoryMetrics: factory.FactoryPoint,
+}
 
 
 def router(platform: Platform) -> APIRouter:
@@ -66,7 +72,7 @@ def router(platform: Platform) -> APIRouter:
         window = asked(since, until)
         found = factory.workers(db, window, bucket=bucket)
         if wants_csv(request, table_format):
-            return _table("workers.csv", found, bucket)
+            return _table("workers.csv", factory.WorkerMetrics, found, bucket)
         return reply(members(factory.span(window, bucket)) | {"workers": found})
 
     @routes.get(
@@ -86,7 +92,7 @@ def router(platform: Platform) -> APIRouter:
         window = asked(since, until)
         found = factory.workers(db, window, bucket=bucket, worker=worker_id)
         if wants_csv(request, table_format):
-            return _table("worker.csv", found, bucket)
+            return _table("worker.csv", factory.WorkerMetrics, found, bucket)
         return reply(members(factory.span(window, bucket), found[0]))
 
     @routes.get(
@@ -105,7 +111,7 @@ def router(platform: Platform) -> APIRouter:
         window = asked(since, until)
         found = factory.workstations(db, window, bucket=bucket)
         if wants_csv(request, table_format):
-            return _table("workstations.csv", found, bucket)
+            return _table("workstations.csv", factory.WorkstationMetrics, found, bucket)
         return reply(members(factory.span(window, bucket)) | {"workstations": found})
 
     @routes.get(
@@ -125,7 +131,7 @@ def router(platform: Platform) -> APIRouter:
         window = asked(since, until)
         found = factory.workstations(db, window, bucket=bucket, workstation=workstation_id)
         if wants_csv(request, table_format):
-            return _table("workstation.csv", found, bucket)
+            return _table("workstation.csv", factory.WorkstationMetrics, found, bucket)
         return reply(members(factory.span(window, bucket), found[0]))
 
     @routes.get(
@@ -143,7 +149,7 @@ def router(platform: Platform) -> APIRouter:
         """Productive time, production, rate, utilization; the workers' numbers add up to them."""
         found = factory.factory(db, asked(since, until), bucket=bucket)
         if wants_csv(request, table_format):
-            return _table("factory.csv", [found], bucket)
+            return _table("factory.csv", factory.FactoryMetrics, [found], bucket)
         return reply(found)
 
     return routes
@@ -153,13 +159,15 @@ def _responses(shape: Any, *statuses: int) -> dict[int | str, dict[str, Any]]:
     return openapi.answers(shape, *statuses, about="The numbers.", table=True)
 
 
-def _table(name: str, found: Sequence[Any], bucket: str | None) -> Response:
-    """The numbers as rows: one each, or one per bucket of each."""
-    heads = _columns(found[0]) if found else []
+def _table(
+    name: str, shape: type[msgspec.Struct], found: Sequence[Any], bucket: str | None
+) -> Response:
+    """The numbers as rows: one each, or one per bucket of each; without any, the header alone."""
+    heads = _columns(shape)
     if bucket is None:
         return csv_reply(name, heads, ([getattr(one, c) for c in heads] for one in found))
     who = [c for c in heads if c.endswith("_id") or c == "name"]
-    points = _columns(found[0].series[0]) if found and found[0].series else ["start"]
+    points = _columns(_POINTS[shape])
 
     def rows() -> Iterable[list[Any]]:
         for one in found:
@@ -169,7 +177,7 @@ def _table(name: str, found: Sequence[Any], bucket: str | None) -> Response:
     return csv_reply(name, [*who, *points], rows())
 
 
-def _columns(struct: Any) -> list[str]:
+def _columns(struct: type[msgspec.Struct]) -> list[str]:
     """The members that fit into cells, in the order of the JSON."""
     names = [member.name for member in msgspec.structs.fields(struct)]
     return [name for name in names if name not in _NOT_IN_TABLES]

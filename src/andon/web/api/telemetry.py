@@ -32,6 +32,8 @@ from andon.web.telemetry_shapes import (
 ONE = "/telemetry"
 BATCH = "/telemetry/batch"
 
+_EXAMPLE = {"ear_value": 0.28, "is_drowsy": False, "duration_ms": 120}
+
 # How far back features go where nobody says, microseconds.
 _USUAL = {"minute": drowsiness.HOUR, "hour": 24 * drowsiness.HOUR}
 
@@ -200,7 +202,7 @@ def described() -> APIRouter:
             TelemetryLogged, 400, 408, 409, 413, 415, 422, 503, about="It was there already."
         )
         | openapi.created(TelemetryLogged, "Stored."),
-        openapi_extra=openapi.json_body(SentMeasurement),
+        openapi_extra=openapi.json_body(SentMeasurement, _EXAMPLE),
     )
     async def send_measurement() -> None:
         """Store one measurement of a driver's eyes; JSON whatever the Content-Type says.
@@ -218,7 +220,7 @@ def described() -> APIRouter:
         )
         | openapi.created(Report, "Some or all are stored.")
         | {400: openapi.problem(400, BatchProblem)},
-        openapi_extra=openapi.batch_body(SentMeasurement, NDJSON),
+        openapi_extra=openapi.batch_body(SentMeasurement, NDJSON, _EXAMPLE),
     )
     async def send_measurements() -> None:
         """Store the good ones and say what is wrong with the others.

@@ -68,6 +68,7 @@ def _changing(routes: APIRouter, roster: Roster, shape: Shape) -> None:
     noun, path = roster.noun, f"/{roster.noun}s"
     key = f"{noun}_id"
     one = f"{path}/{{{key}:path}}"
+    example = "Ada" if shape is Worker else "Final assembly"
 
     @routes.post(
         path,
@@ -82,9 +83,12 @@ def _changing(routes: APIRouter, roster: Roster, shape: Shape) -> None:
             Body(
                 alias=key,
                 description="1 to 64 printable characters, none of them a blank at an end.",
+                examples=["W7" if shape is Worker else "S7"],
             ),
         ],
-        name: Annotated[str, Body(description="For people; default the id.")] = "",
+        name: Annotated[
+            str, Body(description="For people; default the id.", examples=[example])
+        ] = "",
     ) -> Response:
         """Take events of it from now on, late ones included."""
         return reply(shape.of(roster.add(entry_id, name)), 201)
@@ -96,10 +100,16 @@ def _changing(routes: APIRouter, roster: Roster, shape: Shape) -> None:
     )
     def change_entry(
         entry_id: Annotated[str, _in_path(key)],
-        name: Annotated[str | None, Body(description="For people; empty: the id.")] = None,
+        name: Annotated[
+            str | None, Body(description="For people; empty: the id.", examples=[example])
+        ] = None,
         retired: Annotated[
             bool | None,
-            Body(strict=True, description="true refuses events dated now or later."),
+            Body(
+                strict=True,
+                description="true refuses events dated now or later.",
+                examples=[False],
+            ),
         ] = None,
     ) -> Response:
         """What is not named stays as it is. The id stays for ever: events carry it."""

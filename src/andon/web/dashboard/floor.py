@@ -6,7 +6,13 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from andon import charts
-from andon.events.factory import Sums, factory_numbers, worker_numbers, workstation_numbers
+from andon.events.factory import (
+    Sums,
+    factory_numbers,
+    has_data,
+    worker_numbers,
+    workstation_numbers,
+)
 from andon.platform import Platform
 from andon.store.clock import micros, moment, now
 from andon.store.factory_records import StateSpan, Total
@@ -238,12 +244,12 @@ def _worker(
         state=current.event_type if current else "",
         since=moment(begun.get(entry.id, current.start)) if current else None,
         station=current.workstation_id if current else "",
-        active=numbers["active_seconds"] if sums.any else None,
-        idle=numbers["idle_seconds"] if sums.any else None,
-        absent=numbers["absent_seconds"] if sums.any else None,
+        active=numbers["active_seconds"] if has_data(sums) else None,
+        idle=numbers["idle_seconds"] if has_data(sums) else None,
+        absent=numbers["absent_seconds"] if has_data(sums) else None,
         silent=_silent(entry, sums, asked, first),
         utilization=numbers["utilization"] if sums.working + sums.idle else None,
-        units=sums.units if sums.any else None,
+        units=sums.units if has_data(sums) else None,
         rate=numbers["units_per_hour"] if sums.working else None,
         href=asked.href(worker=entry.id),
     )
@@ -293,9 +299,9 @@ def _station(
             for worker_id, span in sorted(current.items())
             if span.workstation_id == entry.id and span.event_type != "absent"
         ),
-        occupancy=numbers["occupancy_seconds"] if sums.any else None,
+        occupancy=numbers["occupancy_seconds"] if has_data(sums) else None,
         utilization=numbers["utilization"] if there else None,
-        units=sums.units if sums.any else None,
+        units=sums.units if has_data(sums) else None,
         throughput=numbers["throughput"] if there else None,
         href=asked.href(station=entry.id),
     )
@@ -372,7 +378,7 @@ def _figures(
             sums,
         )
         for start, sums in sorted(buckets.items())
-        if sums.any
+        if has_data(sums)
     ]
     if spans is None or len(workers) > TIMELINE_WORKERS:
         states = _stack(rows, window, width)
