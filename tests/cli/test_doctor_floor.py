@@ -106,6 +106,15 @@ def test_messages_kept_aside_are_pointed_out(used: Settings) -> None:
     assert "nobody knows" in finding.detail
 
 
+def test_a_single_message_kept_aside_is_one_message(used: Settings) -> None:
+    """The sentence is right for one, too."""
+    db = Database(used.home / "andon.db")
+    db.rejected.add("andon/main/events", b"x", "The first.")
+    db.close()
+    (finding,) = about(floor_of(used), "mqtt")
+    assert finding.detail.startswith("1 MQTT message of the last day")
+
+
 def test_a_broker_is_asked_and_left_as_it_was(settings: Settings, tmp_path: Path) -> None:
     """It takes us, it is away, its address makes no sense: each is said, no session is left."""
 

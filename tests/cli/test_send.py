@@ -144,6 +144,19 @@ def test_refused_events_are_told_with_the_reason(
     assert andon("send", "rejected", "--url", receiver.address).out == "Nothing was refused.\n"
 
 
+def test_refusals_that_differ_in_the_value_alone_are_told_once(
+    andon: Andon, receiver: Receiver, tmp_path: Path
+) -> None:
+    """With an example, how many there were, and how many more texts are like it."""
+    receiver.refuse = lambda item: f"timestamp: is in the future ('{item['timestamp']}')"
+    file = ndjson(tmp_path / "shift.ndjson", rows(5))
+    done = andon("send", "factory", file, "--url", receiver.address)
+    assert done.code == 1
+    (told,) = [line for line in done.err.splitlines() if "Refused" in line]
+    assert told.startswith("Refused 5: timestamp: is in the future ('20")
+    assert told.endswith("(and 4 like it)")
+
+
 def test_without_a_server_everything_waits_for_the_next_time(
     andon: Andon, receiver: Receiver, tmp_path: Path
 ) -> None:

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.cli.conftest import Andon
@@ -15,10 +17,12 @@ from tests.store.conftest import (  # noqa: F401 - pytest finds fixtures by thei
 )
 from tests.support.receiver import Answer, Receiver
 
+from andon.cli.sending import refuse_future
+from andon.errors import InvalidRequest
 from andon.store.clock import now_micros
 from andon.store.database import Database
 
-HALF_HOUR = ("--hours", 0.5, "--start", "2026-11-21T06:00:00Z")
+HALF_HOUR = ("--hours", 0.5, "--start", "2026-11-19T06:00:00Z")
 
 
 @pytest.fixture
@@ -80,6 +84,30 @@ def test_a_server_that_refuses_the_key_is_one_line(andon: Andon, receiver: Recei
     done = andon("simulate", "factory", "--url", receiver.address)
     assert done.code == 1
     assert "ANDON_API_KEY" in done.err
+
+
+def test_a_shift_that_has_not_happened_is_refused_at_once(andon: Andon, receiver: Receiver) -> None:
+    """Nothing is sent; it can be printed, and played while it happens."""
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    for kind in ("factory", "drowsiness"):
+        for speed in (0, 1, 60):
+            done = andon(
+                "simulate", kind, "--start", tomorrow, "--hours", 0.1, "--speed", speed,
+                "--url", receiver.address,
+            )  # fmt: skip
+            assert done.code == 1
+            assert "lies in the future" in done.err
+    assert receiver.requests == []
+    done = andon("simulate", "factory", "--start", tomorrow, "--hours", 0.1, "--to", "-")
+    assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize(("speed", "taken"), [(0, False), (1, True), (2, False), (0.5, True)])
+def test_what_is_played_may_end_in_the_future_when_it_is_sent_then(speed, taken) -> None:
+    """An hour from now on: in real time it is never early."""
+    begin = datetime.now(UTC)
+    with nullcontext() if taken else pytest.raises(InvalidRequest, match="future"):
+        refuse_future(begin, 3600, speed)
 
 
 def test_only_standard_output_can_be_printed_to(andon: Andon) -> None:

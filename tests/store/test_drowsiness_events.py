@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from andon.errors import NotFound
+from andon.store import paging
 from andon.store.database import Database
 from andon.store.drowsiness_events import (
     DrowsinessEvents,
@@ -437,6 +438,24 @@ def test_pages_can_be_filtered(db: Database):
     assert times(site="north") == times(drowsy=True) == [1]
     assert times(drowsy=False) == [2, 0]
     assert times(since=START + 1, until=START + 2) == [1]
+
+
+def test_a_page_looks_at_so_many_measurements_and_no_more(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+):
+    """It may be empty then; whoever goes on finds everything."""
+    monkeypatch.setattr(paging, "EXAMINED", 8)
+    telemetry = DrowsinessEvents(db)
+    ingest(db, [row(START + number, is_drowsy=number == 3) for number in range(40)])
+    seen, pages, before = [], 0, None
+    while True:
+        found, before = telemetry.page(drowsy=True, before=before, limit=2)
+        seen += found
+        pages += 1
+        if before is None:
+            break
+    assert [event.timestamp for event in seen] == [START + 3]
+    assert pages == 4
 
 
 def test_a_stream_comes_in_the_order_of_time(db: Database):

@@ -79,6 +79,30 @@ def test_parcels_that_wait_are_written_in_one_transaction(sqlite_db: Database):
     assert commits.count("COMMIT") == 2
 
 
+def test_kinds_are_stored_in_the_same_order_whichever_came_first(sqlite_db: Database):
+    """Else two programs on one PostgreSQL could wait for each other's locks."""
+    stored: list[str] = []
+
+    def store(kind: str) -> Any:
+        def note(_: Any, rows: Sequence[Any], *, auto_register: bool) -> list[str | Refused]:
+            stored.append(f"{kind} {auto_register}")
+            return [STORED for _ in rows]
+
+        return note
+
+    writer = EventWriter(
+        sqlite_db, {kind: store(kind) for kind in ("factory", "telemetry")}, linger=0.2
+    )
+    futures = [
+        writer.submit("telemetry", [1]),
+        writer.submit("factory", [1], auto_register=True),
+        writer.submit("factory", [1]),
+    ]
+    assert [future.result(timeout=10) for future in futures] == [[STORED]] * 3
+    assert stored == ["factory True", "factory False", "telemetry False"]
+    writer.close()
+
+
 def test_a_batch_repeated_while_the_first_is_in_flight_counts_once(db: Database):
     """A sender that lost patience sends again at once."""
     rows = [event.row() for event in floor.busy_day()]
@@ -170,6 +194,17 @@ def test_a_lock_that_stays_fails_the_group_and_not_the_writer(
     db.check()
     assert db.event_writer.problem == ""
     assert _parcel(db, 1).result(timeout=10) == [STORED]
+    db.close()
+
+
+def test_a_single_parcel_is_one_parcel_in_the_log(
+    sqlite_path: Path, caplog: pytest.LogCaptureFixture
+):
+    """The sentence is right for one, too."""
+    db = Database(sqlite_path, busy_timeout=0.1)
+    with db.writing_turn(), pytest.raises(StorageFull):
+        _parcel(db, 0).result(timeout=10)
+    assert "1 parcel of events could not be written: " in caplog.text
     db.close()
 
 

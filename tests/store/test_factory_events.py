@@ -1,12 +1,15 @@
 """What is taken, refused, listed and taken back; who is where."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 from tests.support import floor
 from tests.support.floor import MINUTE, SECOND, Told, at, ingest, state, stored_sums, units
 
 from andon.errors import NotFound
+from andon.store import paging, tables
 from andon.store.clock import moment
 from andon.store.database import Database
 from andon.store.factory_records import DUPLICATE, STORED, FactoryEvent, Refused, StateSpan
@@ -270,6 +273,57 @@ def test_pages_are_filtered(db: Database):
     ):
         found, _ = db.factory.page(**wanted)  # type: ignore[arg-type]
         assert [event.timestamp for event in found] == [at(hour) for hour in hours]
+
+
+def test_a_page_looks_at_so_many_rows_and_no_more(db: Database, monkeypatch: pytest.MonkeyPatch):
+    """It may be empty then; whoever goes on finds everything, once."""
+    monkeypatch.setattr(paging, "EXAMINED", 8)
+    told = [units(1, at(8, n), worker=f"W{n % 3 + 1}", camera=f"c{n == 25}") for n in range(60)]
+    ingest(db, told)
+    for wanted, count in (
+        ({"camera": "cTrue"}, 1),
+        ({"camera": "cFalse", "worker": "W2"}, 19),
+        ({"site": "nowhere"}, 0),
+        ({}, 60),
+    ):
+        seen: list[int] = []
+        pages, place = 0, None
+        while True:
+            found, place = db.factory.page(**wanted, limit=2, before=place)  # type: ignore[arg-type]
+            seen += [event.timestamp for event in found]
+            pages += 1
+            if place is None:
+                break
+        assert len(seen) == len(set(seen)) == count
+        assert seen == sorted(seen, reverse=True)
+        # A page is 2 * limit and 8 rows.
+        assert count > 2 or pages == 60 // (4 + 8) + 1
+
+
+def test_a_workers_events_are_found_by_their_index(sqlite_db: Database):
+    """Not by looking at everybody's."""
+    plans: list[str] = []
+    with sqlite_db.read() as connection:
+
+        def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+            if statement.startswith("SELECT"):
+                cursor = connection.connection.cursor()
+                rows = cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+                plans.append("; ".join(row[3] for row in rows))
+
+        event.listen(connection, "before_cursor_execute", note)
+        paging.page(
+            connection,
+            tables.factory_events,
+            indexed=[tables.factory_events.c.worker_id == "W1"],
+            others=[tables.factory_events.c.event_type == "absent"],
+            before=(at(9), 7),
+            limit=5,
+        )
+    assert len(plans) == 2
+    for plan in plans:
+        assert "ix_factory_events_worker_id_timestamp (worker_id=? AND timestamp<?)" in plan
+        assert "TEMP B-TREE" not in plan
 
 
 def test_states_are_cut_to_the_window_and_joined(db: Database):

@@ -3,12 +3,17 @@
 import csv
 import io
 import json
+from typing import Any
 
+import httpx
 import pytest
 from tests.support.floor import HOUR, SECOND, at, state, units
 from tests.web.conftest import Floor, problem
 
+from andon.errors import StorageFull
+from andon.store import paging
 from andon.store.ids import uuid7_of
+from andon.web.api import browsing
 
 LINES = "application/x-ndjson"
 
@@ -246,7 +251,7 @@ def test_an_event_can_be_taken_back(floor: Floor):
 
 
 def test_the_log_for_a_spreadsheet(floor: Floor):
-    """CSV with the same filters; `Link` leads to the next page."""
+    """CSV with the same filters; asked for a page, `Link` leads to the next one."""
     floor.send(*(state("idle", at(8) + n * HOUR, worker="W1") for n in range(3)))
     answer = floor.client.get("/events?format=csv&limit=2")
     assert answer.headers["content-type"].startswith("text/csv")
@@ -255,6 +260,87 @@ def test_the_log_for_a_spreadsheet(floor: Floor):
     following = answer.headers["link"].removeprefix("<").partition(">")[0]
     rows = list(csv.DictReader(io.StringIO(floor.client.get(following).text)))
     assert [row["timestamp"][11:16] for row in rows] == ["08:00"]
+
+
+def test_a_spreadsheet_gets_the_whole_window(floor: Floor, monkeypatch: pytest.MonkeyPatch):
+    """However long it is, and however little of it the filters let through."""
+    monkeypatch.setattr(browsing, "_ROWS_AT_A_TIME", 50)
+    told = [units(1, at(8) + n * SECOND, camera=f"=c{n % 100}") for n in range(700)]
+    floor.send(*told)
+
+    def table(query: str = "") -> list[dict[str, str]]:
+        answer = floor.client.get(f"/events?format=csv{query}")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "text/csv; charset=utf-8; header=present"
+        assert "events.csv" in answer.headers["content-disposition"]
+        assert "link" not in answer.headers
+        return list(csv.DictReader(io.StringIO(answer.text)))
+
+    rows = table()
+    assert len({row["event_id"] for row in rows}) == len(rows) == 700
+    assert [row["timestamp"] for row in rows] == sorted(
+        (row["timestamp"] for row in rows), reverse=True
+    )
+    assert rows[0]["camera_id"] == "'=c99"
+    monkeypatch.setattr(paging, "EXAMINED", 60)
+    assert len(table("&camera_id=%3Dc7")) == 7
+    assert len(table("&from=2026-03-02T08:10:00Z")) == 100
+    assert table("&site_id=nowhere") == []
+    assert len(floor.client.get("/events?format=csv&limit=100").text.splitlines()) == 101
+
+
+def test_a_window_too_long_for_a_spreadsheet_is_refused(
+    floor: Floor, monkeypatch: pytest.MonkeyPatch
+):
+    """Before anything is sent, and with the way out; never cut off in silence."""
+    monkeypatch.setattr(browsing, "MOST_ROWS", 5)
+    floor.send(*(units(1, at(8 + n % 2, n), worker=f"W{n % 2 + 1}") for n in range(8)))
+    problem(floor.client.get("/events?format=csv"), 422, "8 rows", "Narrow the window")
+    for query in ("worker_id=W1", "to=2026-03-02T09:00:00Z", "limit=5", "from=2999-01-01T00:00Z"):
+        assert floor.client.get(f"/events?format=csv&{query}").status_code == 200, query
+
+
+def test_a_spreadsheet_that_breaks_off_is_no_whole_answer(
+    floor: Floor, monkeypatch: pytest.MonkeyPatch
+):
+    """What fails later ends the connection before the end; what fails at once is a problem."""
+    monkeypatch.setattr(browsing, "_ROWS_AT_A_TIME", 5)
+    floor.send(*(units(1, at(8, n)) for n in range(12)))
+    page = floor.db.factory.page
+
+    def broken(**given: Any) -> Any:
+        if given["before"] is not None:
+            raise StorageFull("The disk is full.", hint="Make room.")
+        return page(**given)
+
+    monkeypatch.setattr(floor.db.factory, "page", broken)
+    with pytest.raises(httpx.RemoteProtocolError):
+        floor.client.get("/events?format=csv")
+    monkeypatch.setattr(floor.db.factory, "page", lambda **_: broken(before=(1, 1)))
+    problem(floor.client.get("/events?format=csv"), 503, "disk is full")
+
+
+def test_one_bad_parameter_says_what_is_wrong_with_it(floor: Floor):
+    """In `detail`, where everybody looks; several are listed in `errors`."""
+    said = problem(floor.client.get("/events?from=2026-01-01T00:00:00"), 422, "from: must carry Z")
+    assert said["errors"][0]["field"] == "from"
+    problem(floor.client.get("/events?limit=0&cursor=x"), 422, "limit, cursor", "`errors`")
+
+
+def test_an_event_cannot_have_the_name_of_an_address(floor: Floor):
+    """Nobody could read it again."""
+    for taken in ("rejected", "batch"):
+        body = units(1, at(8), event_id=taken).body()
+        problem(floor.client.post("/events", json=body), 422, "event_id", "an address here")
+    assert floor.client.get("/events").json()["items"] == []
+
+
+def test_refused_times_are_shown_with_z(floor: Floor):
+    """Whichever way the event was read."""
+    body = units(1, at(8)).body() | {"timestamp": "1999-12-31T23:59:59Z"}
+    for more in ({}, {"confidence": 7}):
+        answer = floor.client.post("/events", json=body | more)
+        problem(answer, 422, "('1999-12-31T23:59:59Z')")
 
 
 def test_messages_put_aside_are_shown(floor: Floor):

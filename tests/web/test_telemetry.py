@@ -5,6 +5,7 @@ import pytest
 from tests.web.conftest import Floor, problem
 
 from andon.store.clock import moment, now_micros
+from andon.web.api import browsing
 
 SAMPLE = {"ear_value": 0.18, "is_drowsy": True, "duration_ms": 1500}
 
@@ -226,6 +227,21 @@ def test_measurements_are_a_spreadsheet_too(floor: Floor):
     following = floor.client.get(answer.links["next"]["url"])
     assert len(following.text.splitlines()) == 2
     assert "next" not in following.links
+
+
+def test_a_spreadsheet_gets_all_measurements(floor: Floor, monkeypatch: pytest.MonkeyPatch):
+    """Of the window; or it is refused before anything is sent."""
+    monkeypatch.setattr(browsing, "_ROWS_AT_A_TIME", 50)
+    floor.client.post(
+        "/telemetry/batch", json=batch(*[{"driver_id": f"D{n % 2}"} for n in range(300)])
+    )
+    answer = floor.client.get("/telemetry?format=csv")
+    assert len(answer.text.splitlines()) == 301
+    assert "link" not in answer.headers
+    assert len(floor.client.get("/telemetry?format=csv&driver_id=D1").text.splitlines()) == 151
+    monkeypatch.setattr(browsing, "MOST_ROWS", 200)
+    problem(floor.client.get("/telemetry?format=csv"), 422, "300 rows", "Narrow the window")
+    assert floor.client.get("/telemetry?format=csv&driver_id=D1").status_code == 200
 
 
 def test_the_statistics_are_the_documented_ones(floor: Floor):

@@ -97,6 +97,19 @@ def test_what_is_no_json_is_refused(floor: Floor):
 
 
 @BOTH
+def test_the_content_type_of_json_does_not_matter(floor: Floor, noun):
+    """As `curl -d` sends it, for registering and for changing."""
+    for place, kind in enumerate(("application/x-www-form-urlencoded", "text/plain", None)):
+        headers = {} if kind is None else {"Content-Type": kind}
+        body = json.dumps({f"{noun}_id": f"X{place}"}).encode()
+        answer = floor.client.post(f"/{noun}s", content=body, headers=headers)
+        assert answer.status_code == 201, answer.text
+        path = f"/{noun}s/X{place}"
+        answer = floor.client.patch(path, content=b'{"name": "New"}', headers=headers)
+        assert (answer.status_code, answer.json()["name"]) == (200, "New")
+
+
+@BOTH
 def test_they_are_renamed_retired_and_brought_back(floor: Floor, noun):
     """What is not named stays; retiring twice changes nothing."""
     add(floor, noun, "X1", name="Before")

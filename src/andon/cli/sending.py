@@ -1,11 +1,12 @@
 """What the commands that send have in common: where to, from which spool, and what came of it."""
 
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -14,7 +15,7 @@ import typer
 
 from andon.cli import output
 from andon.cli.opening import load_settings
-from andon.errors import StorageFull, Unavailable
+from andon.errors import InvalidRequest, StorageFull, Unavailable
 
 if TYPE_CHECKING:
     from andon.client import Sender, Status
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 SERVER = "http://127.0.0.1:8080"
 _REASONS = 10
 _AT_ONCE = 1000
+# In a reason: a quoted text, or a number, time or numbered name.
+_VALUE = re.compile(r"""'[^']*'…?|"[^"]*"…?|[\w.:+-]*\d[\w.:+-]*""")
 
 Url = Annotated[str, typer.Option("--url", metavar="URL", help="Address of the server to send to.")]
 
@@ -205,6 +208,30 @@ def beginning(start: datetime | None, seconds: float, speed: float) -> datetime:
     return datetime.fromtimestamp(time.time() + ahead - seconds, UTC)
 
 
+def refuse_future(begin: datetime, seconds: float, speed: float) -> None:
+    """Say at once what the server would say of every event: that it has not happened yet.
+
+    Args:
+        begin: When it begins.
+        seconds: How long it lasts.
+        speed: Its seconds per second; 0: all is sent now.
+
+    Raises:
+        InvalidRequest: Something of it would be sent before its time.
+    """
+    early = begin.timestamp() - time.time()
+    # What is played slower than real time is earliest at its beginning, else at its end.
+    early += max(0.0, seconds - (seconds / speed if speed else 0.0))
+    if early > load_settings().event_max_ahead:
+        end = begin + timedelta(seconds=seconds)
+        raise InvalidRequest(
+            f"From {output.moment(begin)} to {output.moment(end)} lies in the future: "
+            "a server refuses what has not happened yet.",
+            hint="Choose an earlier --start, or leave it out; --speed 1 from now on goes with "
+            "the clock, and --to - prints without sending.",
+        )
+
+
 class Pace:
     """Lets things happen when it is their time.
 
@@ -250,10 +277,12 @@ def _tell_people(outcome: Outcome) -> None:
             "waiting": str(status.waiting or ""),
         }
     )
-    for reason, count in outcome.reasons.most_common(_REASONS):
-        output.note(f"Refused {count}: {reason}")
-    if len(outcome.reasons) > _REASONS:
-        output.note(f"and {len(outcome.reasons) - _REASONS} other reasons: andon send rejected")
+    kinds = _by_kind(outcome.reasons)
+    for reason, count, others in kinds[:_REASONS]:
+        alike = f" (and {others} like it)" if others else ""
+        output.note(f"Refused {count}: {reason}{alike}")
+    if len(kinds) > _REASONS:
+        output.note(f"and {len(kinds) - _REASONS} other reasons: andon send rejected")
     for line, why in outcome.unreadable[:_REASONS]:
         output.note(f"Line {line}: {why}.")
     if len(outcome.unreadable) > _REASONS:
@@ -261,3 +290,12 @@ def _tell_people(outcome: Outcome) -> None:
     if status.waiting:
         output.note(f"{status.problem or 'There was not enough time.'}")
         output.note("What waits is kept and goes with the next `andon send` to that server.")
+
+
+def _by_kind(reasons: "Counter[str]") -> list[tuple[str, int, int]]:
+    """Reasons that differ only in what was sent, as one: an example, how often, how many more."""
+    kinds: dict[str, list[tuple[str, int]]] = {}
+    for reason, count in reasons.most_common():
+        kinds.setdefault(_VALUE.sub("…", reason), []).append((reason, count))
+    found = [(of[0][0], sum(count for _, count in of), len(of) - 1) for of in kinds.values()]
+    return sorted(found, key=lambda kind: -kind[1])

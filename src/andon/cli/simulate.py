@@ -79,6 +79,7 @@ def factory(
     deliveries = ((delivery.at, delivery.events) for delivery in delivered(shift))
     if _printed(to, deliveries, sending.Pace(shift.start, speed)):
         return
+    sending.refuse_future(shift.start, hours * 3600, speed)
     people, places = roster(shift)
     _play("factory", deliveries, shift.start, speed, url, api_key, wait, (people, places), as_json)
 
@@ -112,6 +113,7 @@ def drowsiness(
     deliveries = _gathered(measurements(drive), speed)
     if _printed(to, deliveries, sending.Pace(begin, speed)):
         return
+    sending.refuse_future(begin, hours * 3600, speed)
     _play("telemetry", deliveries, begin, speed, url, api_key, wait, ({}, {}), as_json)
 
 

@@ -13,6 +13,8 @@ import msgspec
 from andon.store.clock import micros
 
 MAX_ID = 64
+TAKEN_IDS = frozenset({"batch", "rejected"})
+"""No factory event can have these ids: `/events/batch` and `/events/rejected` are addresses."""
 EARLIEST = 946_684_800_000_000
 """The beginning of 2000. A clock that says less was never set."""
 
@@ -145,7 +147,7 @@ def id_problem(value: object) -> str:
     if len(value) > MAX_ID:
         return f"must have at most {MAX_ID} characters, not {len(value)}"
     if not value.isprintable():
-        return "must not hold control characters"
+        return "must not hold characters that cannot be printed"
     if value != value.strip():
         return "must not begin or end with a blank"
     return ""
@@ -174,7 +176,7 @@ def shown(value: object) -> str:
     if isinstance(value, float):
         return _shown_float(value)
     if isinstance(value, datetime):
-        return value.isoformat()
+        return repr(value.isoformat().replace("+00:00", "Z"))
     return "an object" if isinstance(value, dict) else "a list"
 
 

@@ -18,6 +18,7 @@ from andon.errors import InvalidRequest, UnreadableEvents
 from andon.events import rows as json_rows
 from andon.events.fields import (
     EARLIEST,
+    TAKEN_IDS,
     FieldError,
     Fields,
     id_problem,
@@ -379,7 +380,7 @@ class FactoryReader(_Reader[_FactoryEvent, FactoryRow]):
         if event_id is None:
             key = f"{moment}\n{worker}\n{station}\n{kind}\n{site}"
             event_id = uuid7_of(moment, key.encode())
-        elif id_problem(event_id):
+        elif event_id in TAKEN_IDS or id_problem(event_id):
             return None
         return FactoryRow(
             event_id,
@@ -406,6 +407,8 @@ class FactoryReader(_Reader[_FactoryEvent, FactoryRow]):
         confidence = fields.number("confidence", 0, 1)
         count = fields.whole("count", 0, MAX_COUNT) if kind == PRODUCT_COUNT else None
         event_id = fields.identifier("event_id")
+        if event_id in TAKEN_IDS:
+            fields.wrong("event_id", f"must not be {shown(event_id)}, which is an address here")
         version = fields.version("model_version")
         camera = fields.identifier("camera_id")
         site = self.check_site(fields)

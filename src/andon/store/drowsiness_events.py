@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select
 
 from andon.errors import NotFound
 from andon.store import drowsiness_totals as totals
+from andon.store import paging
 from andon.store.connections import Connections
 from andon.store.drowsiness_ingest import ingest
 from andon.store.drowsiness_records import (
@@ -65,6 +66,8 @@ class DrowsinessEvents:
     ) -> tuple[list[DrowsinessEvent], tuple[int, int] | None]:
         """Measurements newest first, and what to pass as `before` for the next page, or None.
 
+        Fewer than `limit` are no sign of the end: `paging` bounds the work for one page.
+
         Args:
             driver: Only this driver's; an empty text means the unknown one.
             device: Only those of this device.
@@ -75,35 +78,26 @@ class DrowsinessEvents:
             before: (timestamp, id) of the last one of the page before.
             limit: Measurements per page.
         """
-        query = (
-            select(drowsiness_events)
-            .order_by(_events.timestamp.desc(), _events.id.desc())
-            .limit(limit + 1)
-        )
         wanted = (
-            (_events.driver_id, driver),
             (_events.device_id, device),
             (_events.site_id, site),
             (_events.is_drowsy, drowsy),
         )
-        for column, value in wanted:
-            if value is not None:
-                query = query.where(column == value)
+        indexed = [] if driver is None else [_events.driver_id == driver]
         if since is not None:
-            query = query.where(_events.timestamp >= since)
+            indexed.append(_events.timestamp >= since)
         if until is not None:
-            query = query.where(_events.timestamp < until)
-        if before is not None:
-            moment, row_id = before
-            query = query.where(
-                _events.timestamp <= moment,
-                (_events.timestamp < moment) | (_events.id < row_id),
-            )
+            indexed.append(_events.timestamp < until)
         with self._connections.read() as connection:
-            rows = connection.execute(query).all()
-        found = [_record(row) for row in rows[:limit]]
-        more = len(rows) > limit
-        return found, (found[-1].timestamp, found[-1].id) if more else None
+            rows, following = paging.page(
+                connection,
+                drowsiness_events,
+                indexed=indexed,
+                others=[column == value for column, value in wanted if value is not None],
+                before=before,
+                limit=limit,
+            )
+        return [_record(row) for row in rows], following
 
     def get(self, event_id: str) -> DrowsinessEvent:
         """One measurement.

@@ -200,7 +200,9 @@ class EventWriter:
         known = self._connections.translate(error)
         if isinstance(known, (StorageFull, DatabaseDamaged)):
             self.problem = str(known)
-            _log.error("%d parcels of events could not be written: %s", len(group), known)
+            number = len(group)
+            parcels = "1 parcel" if number == 1 else f"{number} parcels"
+            _log.error("%s of events could not be written: %s", parcels, known)
         elif len(group) > 1:
             # A bad parcel must not sink the others: halving finds it with few commits.
             middle = len(group) // 2
@@ -233,7 +235,8 @@ class EventWriter:
         for parcel in group:
             together.setdefault((parcel.kind, parcel.auto_register), []).append(parcel)
         with self._transaction() as connection:
-            for (kind, auto_register), parcels in together.items():
+            # Kinds always in the same order: else two programs may wait for each other's locks.
+            for (kind, auto_register), parcels in sorted(together.items(), key=_kind_of):
                 rows = [row for parcel in parcels for row in parcel.rows]
                 outcomes = self._stores[kind](connection, rows, auto_register=auto_register)
                 start = 0
@@ -261,6 +264,10 @@ class EventWriter:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+
+def _kind_of(entry: tuple[tuple[str, bool], list[_Parcel]]) -> str:
+    return entry[0][0]
 
 
 def _passes(error: BaseException) -> bool:

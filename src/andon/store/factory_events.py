@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, select
 
 from andon.errors import NotFound
+from andon.store import paging
 from andon.store.clock import now_micros
 from andon.store.connections import Connections
 from andon.store.factory_ingest import Ingest, retract
@@ -115,6 +116,8 @@ class FactoryEvents:
     ) -> tuple[list[FactoryEvent], tuple[int, int] | None]:
         """Events, newest first, and where the next page starts.
 
+        Fewer than `limit` are no sign of the end: `paging` bounds the work for one page.
+
         Args:
             worker: Only of this worker; the same with the next four.
             workstation: Only at this station.
@@ -130,35 +133,30 @@ class FactoryEvents:
         Returns:
             The events, and (timestamp, id) to give as `before`; None on the last page.
         """
-        query = _all.order_by(_columns.timestamp.desc(), _columns.id.desc()).limit(limit + 1)
         wanted = {
-            _columns.worker_id: worker,
             _columns.workstation_id: workstation,
             _columns.event_type: event_type,
             _columns.site_id: site,
             _columns.camera_id: camera,
         }
-        for column, value in wanted.items():
-            if value is not None:
-                query = query.where(column == value)
+        others = [column == value for column, value in wanted.items() if value is not None]
         if not retracted:
-            query = query.where(_columns.retracted.is_(None))
+            others.append(_columns.retracted.is_(None))
+        indexed = [] if worker is None else [_columns.worker_id == worker]
         if since is not None:
-            query = query.where(_columns.timestamp >= since)
+            indexed.append(_columns.timestamp >= since)
         if until is not None:
-            query = query.where(_columns.timestamp < until)
-        if before is not None:
-            timestamp, key = before
-            query = query.where(
-                _columns.timestamp <= timestamp,
-                (_columns.timestamp < timestamp) | (_columns.id < key),
-            )
+            indexed.append(_columns.timestamp < until)
         with self._connections.read() as connection:
-            found = [FactoryEvent(*row) for row in connection.execute(query)]
-        if len(found) <= limit:
-            return found, None
-        last = found[limit - 1]
-        return found[:limit], (last.timestamp, last.id)
+            rows, following = paging.page(
+                connection,
+                factory_events,
+                indexed=indexed,
+                others=others,
+                before=before,
+                limit=limit,
+            )
+        return [FactoryEvent(*row) for row in rows], following
 
     def states(
         self,

@@ -190,8 +190,8 @@ def checked_id(value: str, noun: str) -> str:
     """An id from outside, as it is.
 
     Raises:
-        InvalidRequest: It is empty, longer than 64 characters, holds control characters, or
-            has blanks around it.
+        InvalidRequest: It is empty, longer than 64 characters, holds characters that
+            cannot be printed, or has blanks around it.
     """
     detail = ""
     if not value:
@@ -199,7 +199,7 @@ def checked_id(value: str, noun: str) -> str:
     elif len(value) > MAX_ID:
         detail = f"must have at most {MAX_ID} characters"
     elif not value.isprintable():
-        detail = "must not hold control characters"
+        detail = "must not hold characters that cannot be printed"
     elif value != value.strip():
         detail = "must not begin or end with a blank"
     if detail:
@@ -215,14 +215,14 @@ def checked_name(value: str) -> str:
     """A name for people, without blanks around it; it may be empty.
 
     Raises:
-        InvalidRequest: It is longer than 255 characters or holds control characters.
+        InvalidRequest: It is longer than 255 characters or holds some that cannot be printed.
     """
     name = value.strip()
     detail = ""
     if len(name) > MAX_NAME:
         detail = f"must have at most {MAX_NAME} characters"
     elif not name.isprintable():
-        detail = "must not hold control characters"
+        detail = "must not hold characters that cannot be printed"
     if detail:
         raise InvalidRequest(
             f"The request is not valid: name {detail}.",

@@ -2,11 +2,14 @@
 
 import math
 import re
+from collections.abc import Callable, Coroutine
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Path, Query
+from fastapi import Path, Query, Request
+from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BeforeValidator
+from starlette.responses import Response
 
 from andon.errors import InvalidRequest, NotFound
 from andon.platform import Platform
@@ -58,6 +61,23 @@ ToQuery = Annotated[
 
 _YES = frozenset({"true", "1", "yes", "on"})
 _NO = frozenset({"false", "0", "no", "off", ""})
+
+
+class JsonRoute(APIRoute):
+    """Takes a body as JSON whatever its Content-Type says: `curl -d` calls it a form."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The usual one, told that the body is JSON."""
+        handle = super().get_route_handler()
+
+        async def handle_as_json(request: Request) -> Response:
+            headers = [
+                (name, value) for name, value in request.scope["headers"] if name != b"content-type"
+            ]
+            headers.append((b"content-type", b"application/json"))
+            return await handle(Request({**request.scope, "headers": headers}, request.receive))
+
+        return handle_as_json
 
 
 def known_model(platform: Platform, model: str | None) -> str:
@@ -145,7 +165,7 @@ def short_text(field: str, value: str | None, *, limit: int = MAX_TEXT) -> str |
     """A form field of free text on one line; None when absent or empty.
 
     Raises:
-        InvalidRequest: It is too long or holds control characters.
+        InvalidRequest: It is too long or holds characters that cannot be printed.
     """
     text = (value or "").strip()
     if not text:
@@ -153,7 +173,7 @@ def short_text(field: str, value: str | None, *, limit: int = MAX_TEXT) -> str |
     if len(text) > limit:
         raise invalid(field, f"must have at most {limit} characters")
     if not text.isprintable():
-        raise invalid(field, "must not hold control characters")
+        raise invalid(field, "must not hold characters that cannot be printed")
     return text
 
 

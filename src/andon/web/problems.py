@@ -122,6 +122,9 @@ def from_validation(error: RequestValidationError) -> InvalidRequest:
     errors = [
         {"field": _field(entry["loc"]), "detail": _said(entry["msg"])} for entry in error.errors()
     ]
+    if len(errors) == 1:
+        ((field, said),) = (entry.values() for entry in errors)
+        return InvalidRequest(f"The request is not valid: {field}: {said}.", errors=errors)
     named = ", ".join(dict.fromkeys(entry["field"] for entry in errors))
     return InvalidRequest(
         f"The request is not valid: {named}.", hint="See `errors`.", errors=errors

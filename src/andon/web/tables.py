@@ -6,13 +6,14 @@ outside, and whoever opens the file did not write them.
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from andon.store.tables import iso
 
@@ -50,17 +51,38 @@ def csv_reply(filename: str, header: Sequence[str], rows: Iterable[Sequence[Any]
         rows: One sequence per row, in the header's order. Numbers are written as numbers,
             times as ISO 8601 with `Z`, booleans as true and false, None as an empty cell.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(header)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return Response(
-        text.getvalue(),
-        headers={
-            "Content-Type": f"{CONTENT_TYPE}; charset=utf-8; header=present",
-            "Content-Disposition": f'attachment; filename="{filename}"',
-        },
+    return Response(_written(chain([header], rows)), headers=_headers(filename))
+
+
+def csv_stream(
+    filename: str, header: Sequence[str], parts: Iterable[Iterable[Sequence[Any]]]
+) -> Response:
+    """The same, sent part by part: as long as it likes, in the memory of one part.
+
+    Args:
+        filename: As above, like `header`.
+        header: Names of the columns.
+        parts: Rows. The first part is made before the answer begins, so that what fails at
+            once is answered as a problem; what fails later breaks the connection.
+    """
+    later: Iterator[Iterable[Sequence[Any]]] = iter(parts)
+    first = _written(chain([header], next(later, ())))
+    return StreamingResponse(
+        chain([first], (_written(part) for part in later)), headers=_headers(filename)
     )
+
+
+def _written(rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([_cell(value) for value in row] for row in rows)
+    return text.getvalue()
+
+
+def _headers(filename: str) -> dict[str, str]:
+    return {
+        "Content-Type": f"{CONTENT_TYPE}; charset=utf-8; header=present",
+        "Content-Disposition": f'attachment; filename="{filename}"',
+    }
 
 
 def _cell(value: Any) -> str | int | float:

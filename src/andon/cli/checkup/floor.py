@@ -28,10 +28,10 @@ def examine(settings: "Settings") -> Iterator[Finding]:
         return
     if rejected is not None:
         number, topic, reason = rejected
+        messages = "1 MQTT message" if number == 1 else f"{number} MQTT messages"
         yield warn(
             "mqtt",
-            f"{number} MQTT messages of the last day could not be used, the newest on {topic}: "
-            f"{reason[:300]}",
+            f"{messages} of the last day could not be used, the newest on {topic}: {reason[:300]}",
             "GET /events/rejected shows them; mend the sender, and send them again.",
         )
     yield from _sums(settings, different)

@@ -1,7 +1,6 @@
 """Factory events over HTTP: taking them in, the log of them, taking one back."""
 
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
@@ -9,7 +8,10 @@ from starlette.routing import Route
 
 from andon.events.intake import Report, Taken
 from andon.platform import Platform
+from andon.store.clock import now_micros
+from andon.store.paging import Place
 from andon.web import openapi
+from andon.web.api.browsing import Cursor, Limit, log_reply
 from andon.web.api.taking import NDJSON, TakeBatch, TakeOne
 from andon.web.floor_shapes import (
     BatchProblem,
@@ -21,7 +23,7 @@ from andon.web.floor_shapes import (
 )
 from andon.web.parameters import NO_NUL, FromQuery, ToQuery, window_micros
 from andon.web.shapes import reply
-from andon.web.tables import FormatQuery, csv_reply, wants_csv
+from andon.web.tables import FormatQuery
 
 ONE = "/events"
 BATCH = "/events/batch"
@@ -30,10 +32,6 @@ EventId = Annotated[
     str, Path(min_length=1, max_length=64, pattern=NO_NUL, description="`event_id` of an event.")
 ]
 IdQuery = Annotated[str | None, Query(min_length=1, max_length=64, pattern=NO_NUL)]
-Cursor = Annotated[
-    str | None,
-    Query(pattern=r"^[0-9a-f]{1,15}-[0-9a-f]{1,15}$", description="`next_cursor` of a page."),
-]
 
 _EXAMPLE = {
     "timestamp": "2026-11-20T08:15:30Z",
@@ -93,36 +91,53 @@ def router(platform: Platform) -> APIRouter:
         since: FromQuery = None,
         until: ToQuery = None,
         retracted: Annotated[bool, Query(description="With events that were taken back.")] = False,
-        limit: Annotated[int, Query(ge=1, le=500, description="Events per page.")] = 100,
+        limit: Limit = None,
         cursor: Cursor = None,
         table_format: FormatQuery = None,
     ) -> Response:
         """Events by their own time, newest first; `next_cursor` leads to the next page.
 
-        As CSV, the header `Link` does.
+        As CSV, the whole window; with `limit` or `cursor` a page, whose header `Link` leads on.
         """
         begin, end = window_micros(since, until)
-        found, following = platform.db.factory.page(
-            worker=worker_id,
-            workstation=workstation_id,
-            event_type=event_type,
-            site=site_id,
-            camera=camera_id,
-            since=begin,
-            until=end,
-            before=_place(cursor),
-            limit=limit,
-            retracted=retracted,
+
+        def page(before: Place | None, most: int) -> tuple[list[LoggedEvent], Place | None]:
+            found, following = platform.db.factory.page(
+                worker=worker_id,
+                workstation=workstation_id,
+                event_type=event_type,
+                site=site_id,
+                camera=camera_id,
+                since=begin,
+                until=end,
+                before=before,
+                limit=most,
+                retracted=retracted,
+            )
+            return [LoggedEvent.of(event) for event in found], following
+
+        def count() -> int:
+            latest = now_micros()
+            latest = latest if end is None else min(end, latest)
+            sums = platform.db.factory_totals.sums(
+                min(begin or 0, latest),
+                latest,
+                worker=worker_id,
+                workstation=workstation_id,
+            )
+            return sum(one.events for one in sums)
+
+        return log_reply(
+            request,
+            table_format,
+            cursor,
+            limit,
+            page=page,
+            count=count,
+            shape=EventPage,
+            filename="events.csv",
+            columns=_COLUMNS,
         )
-        shown = [LoggedEvent.of(event) for event in found]
-        beyond = None if following is None else f"{following[0]:x}-{following[1]:x}"
-        if not wants_csv(request, table_format):
-            return reply(EventPage(shown, beyond))
-        answer = csv_reply("events.csv", _COLUMNS, _cells(shown))
-        if beyond is not None:
-            url = request.url.include_query_params(cursor=beyond)
-            answer.headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
-        return answer
 
     @routes.get(
         "/events/rejected",
@@ -203,15 +218,3 @@ def described() -> APIRouter:
 
 def _stored(taken: Taken) -> EventStored:
     return EventStored(taken.event_id, "duplicate" if taken.duplicate else "stored")
-
-
-def _place(cursor: str | None) -> tuple[int, int] | None:
-    if cursor is None:
-        return None
-    timestamp, key = cursor.split("-")
-    return int(timestamp, 16), int(key, 16)
-
-
-def _cells(events: Iterable[LoggedEvent]) -> Iterable[list[Any]]:
-    for event in events:
-        yield [getattr(event, column) for column in _COLUMNS]

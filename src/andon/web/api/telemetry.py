@@ -12,7 +12,9 @@ from andon.events import drowsiness
 from andon.events.intake import Report, Taken
 from andon.platform import Platform
 from andon.store.clock import micros, now
+from andon.store.paging import Place
 from andon.web import openapi
+from andon.web.api.browsing import Cursor, Limit, log_reply
 from andon.web.api.taking import NDJSON, TakeBatch, TakeOne
 from andon.web.floor_shapes import BatchProblem
 from andon.web.parameters import NO_NUL, FromQuery, ToQuery, window_micros
@@ -45,10 +47,6 @@ DriverQuery = Annotated[
         pattern=NO_NUL,
         description="Only this driver; empty (`driver_id=`) for measurements that name none.",
     ),
-]
-Cursor = Annotated[
-    str | None,
-    Query(pattern=r"^[0-9a-f]{1,15}-[0-9a-f]{1,15}$", description="`next_cursor` of a page."),
 ]
 
 
@@ -86,35 +84,40 @@ def _browsing(routes: APIRouter, platform: Platform) -> None:
         ] = None,
         since: FromQuery = None,
         until: ToQuery = None,
-        limit: Annotated[int, Query(ge=1, le=500, description="Measurements per page.")] = 100,
+        limit: Limit = None,
         cursor: Cursor = None,
         table_format: FormatQuery = None,
     ) -> Response:
         """Measurements by their own time, newest first; `next_cursor` leads to the next page.
 
-        As CSV, the header `Link` does.
+        As CSV, the whole window; with `limit` or `cursor` a page, whose header `Link` leads on.
         """
         begin, end = window_micros(since, until)
-        found, following = platform.db.telemetry.page(
-            driver=driver_id,
-            device=device_id,
-            site=site_id,
-            drowsy=is_drowsy,
-            since=begin,
-            until=end,
-            before=_place(cursor),
-            limit=limit,
+
+        def page(before: Place | None, most: int) -> tuple[list[TelemetryEvent], Place | None]:
+            found, following = platform.db.telemetry.page(
+                driver=driver_id,
+                device=device_id,
+                site=site_id,
+                drowsy=is_drowsy,
+                since=begin,
+                until=end,
+                before=before,
+                limit=most,
+            )
+            return [TelemetryEvent.of(event) for event in found], following
+
+        return log_reply(
+            request,
+            table_format,
+            cursor,
+            limit,
+            page=page,
+            count=lambda: platform.db.telemetry.window(begin, end, driver_id).events,
+            shape=TelemetryPage,
+            filename="telemetry.csv",
+            columns=TelemetryEvent.__struct_fields__,
         )
-        shown = [TelemetryEvent.of(event) for event in found]
-        beyond = None if following is None else f"{following[0]:x}-{following[1]:x}"
-        if not wants_csv(request, table_format):
-            return reply(TelemetryPage(shown, beyond))
-        columns = TelemetryEvent.__struct_fields__
-        answer = csv_reply("telemetry.csv", columns, map(msgspec.structs.astuple, shown))
-        if beyond is not None:
-            url = request.url.include_query_params(cursor=beyond)
-            answer.headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
-        return answer
 
     @routes.get(
         "/telemetry/features",
@@ -234,10 +237,3 @@ def described() -> APIRouter:
 
 def _logged(taken: Taken) -> TelemetryLogged:
     return TelemetryLogged(event_id=taken.event_id, duplicate=taken.duplicate or UNSET)
-
-
-def _place(cursor: str | None) -> tuple[int, int] | None:
-    if cursor is None:
-        return None
-    timestamp, key = cursor.split("-")
-    return int(timestamp, 16), int(key, 16)

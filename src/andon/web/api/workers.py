@@ -11,6 +11,7 @@ from starlette.responses import Response
 from andon.platform import Platform
 from andon.store.roster import Roster, RosterEntry
 from andon.web import openapi
+from andon.web.parameters import JsonRoute
 from andon.web.shapes import reply
 from andon.web.tables import FormatQuery, csv_reply, wants_csv
 from andon.web.telemetry_shapes import Worker, Workstation
@@ -22,7 +23,7 @@ Shape = type[Worker] | type[Workstation]
 
 def router(platform: Platform) -> APIRouter:
     """`/workers…` and `/workstations…`."""
-    routes = APIRouter(tags=["floor"])
+    routes = APIRouter(tags=["floor"], route_class=JsonRoute)
     _reading(routes, platform.db.workers, Worker)
     _changing(routes, platform.db.workers, Worker)
     _reading(routes, platform.db.workstations, Workstation)
