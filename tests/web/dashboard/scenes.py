@@ -1,7 +1,8 @@
 """Page contexts in every state a page can be in, for rendering without a server."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from andon import charts
 from andon.store.clock import now

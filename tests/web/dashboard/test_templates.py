@@ -1,9 +1,9 @@
 import re
-from dataclasses import fields, is_dataclass
 from html.parser import HTMLParser
 from itertools import pairwise
 from typing import get_args, get_origin, get_type_hints
 
+import msgspec
 import pytest
 from jinja2 import meta, nodes
 from tests.web.dashboard.scenes import SCENES
@@ -156,7 +156,7 @@ def test_an_empty_installation_leads_to_deploying():
 def test_a_template_and_its_context_name_the_same_things(kind):
     """Every variable of a template is a field of its context, and every field is used."""
     used = _variables(kind.template)
-    known = {entry.name for entry in fields(kind)}
+    known = set(kind.__struct_fields__)
     assert used <= known, f"{kind.template} uses what {kind.__name__} lacks: {used - known}"
     assert known <= used, f"{kind.__name__} has what {kind.template} never uses: {known - used}"
 
@@ -176,13 +176,13 @@ def _variables(template: str) -> set[str]:
 def test_every_field_of_a_context_is_explained():
     """The second part of each `Annotated` type says what the field means."""
     for kind in vars(contexts).values():
-        if not (isinstance(kind, type) and is_dataclass(kind)):
+        if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
             continue
         hints = get_type_hints(kind, include_extras=True)
-        for entry in fields(kind):
-            assert get_origin(hints[entry.name]) is not None, f"{kind.__name__}.{entry.name}"
-            words = get_args(hints[entry.name])[1]
-            assert words.endswith("."), f"{kind.__name__}.{entry.name}: {words}"
+        for name in kind.__struct_fields__:
+            assert get_origin(hints[name]) is not None, f"{kind.__name__}.{name}"
+            words = get_args(hints[name])[1]
+            assert words.endswith("."), f"{kind.__name__}.{name}: {words}"
 
 
 def test_every_template_is_a_page_or_a_part():

@@ -1,44 +1,42 @@
 """What every template receives, field by field.
 
-One dataclass per template (``template`` names it) and one per thing that templates show.
+One struct per template (``template`` names it) and one per thing that templates show.
 Each field carries its meaning as the second part of its ``Annotated`` type; tests hold
 templates and contexts together in both directions. Nothing here reads the platform: the
 page modules do.
 """
 
-from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
 
 Color = Literal["green", "yellow", "red"]
 
 
 def as_variables(context: Any) -> dict[str, Any]:
     """The top-level template variables of a page context, one per field."""
-    return {entry.name: getattr(context, entry.name) for entry in fields(context)}
+    return {name: getattr(context, name) for name in context.__struct_fields__}
 
 
 # -- Parts ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, kw_only=True):
     """The one thing to do next."""
 
     text: Annotated[str, "What to do, as the text of a link."]
     href: Annotated[str, "Where to do it."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reason:
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """One sentence on why the lamp shows what it shows."""
 
     text: Annotated[str, "A full sentence naming the object."]
     since: Annotated[datetime | None, "When it began, or None where that is not known."] = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lamp:
+class Lamp(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the line, as on an andon."""
 
     color: Annotated[Color, "green: runs; yellow: runs, but look; red: stopped."]
@@ -49,8 +47,7 @@ class Lamp:
     step: Annotated[Step | None, "The one next step, or None where nothing is to be done."] = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shell:
+class Shell(msgspec.Struct, frozen=True, kw_only=True):
     """What the frame around every page shows."""
 
     page: Annotated[
@@ -64,8 +61,7 @@ class Shell:
     sign_out: Annotated[bool, "Whether the viewer signed in and can sign out."] = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bar:
+class Bar(msgspec.Struct, frozen=True, kw_only=True):
     """One minute of the throughput strip, in the strip's own units (600 wide, 100 high)."""
 
     x: Annotated[float, "Left edge."]
@@ -79,8 +75,7 @@ class Bar:
     latency_ms: Annotated[float, "Mean latency of the minute, milliseconds; 0 without inspections."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Strip:
+class Strip(msgspec.Struct, frozen=True, kw_only=True):
     """Inspections per minute over the last hour."""
 
     bars: Annotated[tuple[Bar, ...], "One bar per minute, oldest first."]
@@ -92,8 +87,7 @@ class Strip:
     summary: Annotated[str, "The strip in one sentence, for people who do not see it."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Found:
+class Found(msgspec.Struct, frozen=True, kw_only=True):
     """One detection as a page shows it."""
 
     number: Annotated[int, "Number on the picture and in the list, from 1."]
@@ -106,8 +100,7 @@ class Found:
     color: Annotated[int, "Which of the label colours and line patterns, from 0."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Inspection:
+class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     """One logged inspection."""
 
     id: Annotated[str, "Prediction id."]
@@ -124,8 +117,7 @@ class Inspection:
     href: Annotated[str, "The page that shows it."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class EventLine:
+class EventLine(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment event."""
 
     kind: Annotated[str, "activate, rollback, rejected, delete or other; chooses the icon."]
@@ -135,8 +127,7 @@ class EventLine:
     when: Annotated[datetime, "UTC."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Version:
+class Version(msgspec.Struct, frozen=True, kw_only=True):
     """One version of a model."""
 
     number: Annotated[int, "Version number."]
@@ -170,8 +161,7 @@ class Version:
 Level = Literal["good", "look", "stop", "none"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """One of several periods, as a link."""
 
     text: Annotated[str, "What the link says."]
@@ -179,8 +169,7 @@ class Choice:
     current: Annotated[bool, "Whether it is the choice now."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chooser:
+class Chooser(msgspec.Struct, frozen=True, kw_only=True):
     """One filter of a page: everything, or one of these."""
 
     name: Annotated[str, "Name of the parameter."]
@@ -190,8 +179,7 @@ class Chooser:
     chosen: Annotated[str, "The value chosen; empty for everything."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Filters:
+class Filters(msgspec.Struct, frozen=True, kw_only=True):
     """What a page of the floor is about: whom, where and when."""
 
     path: Annotated[str, "The page."]
@@ -205,8 +193,7 @@ class Filters:
     reset: Annotated[str, "Address without any filter; empty when none is set."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Freshness:
+class Freshness(msgspec.Struct, frozen=True, kw_only=True):
     """Since when nothing has been reported."""
 
     level: Annotated[Level, "good: lately; look: not for a while; none: never."]
@@ -214,8 +201,7 @@ class Freshness:
     hint: Annotated[str, "What to look at; empty when there is nothing to do."] = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Figure:
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """A chart, and the same numbers as a table."""
 
     id: Annotated[str, "Of the element; unique on the page."]
@@ -228,8 +214,7 @@ class Figure:
     omitted: Annotated[int, "Rows that the table leaves out, from its beginning."] = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class WorkerLine:
+class WorkerLine(msgspec.Struct, frozen=True, kw_only=True):
     """One worker in a period. None is unknown: nothing was reported."""
 
     id: Annotated[str, "Worker."]
@@ -248,8 +233,7 @@ class WorkerLine:
     href: Annotated[str, "The page about this worker alone."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class StationLine:
+class StationLine(msgspec.Struct, frozen=True, kw_only=True):
     """One workstation in a period. None is unknown: nothing was reported."""
 
     id: Annotated[str, "Workstation."]
@@ -263,8 +247,7 @@ class StationLine:
     href: Annotated[str, "The page about this station alone."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Present:
+class Present(msgspec.Struct, frozen=True, kw_only=True):
     """How many workers are in which state now."""
 
     working: Annotated[int, "Workers at work."]
@@ -273,8 +256,7 @@ class Present:
     unknown: Annotated[int, "Workers of whom nothing is known now."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class DriverLine:
+class DriverLine(msgspec.Struct, frozen=True, kw_only=True):
     """One driver in a period. None cannot be told from what was measured."""
 
     id: Annotated[str, "Driver; empty where the sender did not say."]
@@ -291,8 +273,7 @@ class DriverLine:
     href: Annotated[str, "The page about this driver alone."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class EyeEvent:
+class EyeEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One measurement."""
 
     id: Annotated[str, "Event id."]
@@ -307,8 +288,7 @@ class EyeEvent:
 # -- Pages ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class OverviewPage:
+class OverviewPage(msgspec.Struct, frozen=True, kw_only=True):
     """Is the line running, and how."""
 
     template: ClassVar[str] = "overview.html"
@@ -329,8 +309,7 @@ class OverviewPage:
     events: Annotated[tuple[EventLine, ...], "Latest deployment events, newest first."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shown:
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """The inspection that the Inspect page opens with."""
 
     inspection: Annotated[Inspection, "What was inspected."]
@@ -348,8 +327,7 @@ class Shown:
     threshold: Annotated[float, "Threshold that was asked for."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Gallery:
+class Gallery(msgspec.Struct, frozen=True, kw_only=True):
     """Past inspections."""
 
     items: Annotated[tuple[Inspection, ...], "Newest first."]
@@ -361,8 +339,7 @@ class Gallery:
     filtered: Annotated[bool, "Whether any filter is set."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class InspectPage:
+class InspectPage(msgspec.Struct, frozen=True, kw_only=True):
     """Put a picture in, see what was found, look back."""
 
     template: ClassVar[str] = "inspect.html"
@@ -377,8 +354,7 @@ class InspectPage:
     samples: Annotated[bool, "Whether sample boards can be drawn."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelsPage:
+class ModelsPage(msgspec.Struct, frozen=True, kw_only=True):
     """Which versions there are, which one serves, and how to change that."""
 
     template: ClassVar[str] = "models.html"
@@ -397,8 +373,7 @@ class ModelsPage:
     watch_folder: Annotated[str, "Folder that deploys what is dropped into it; empty when off."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class VersionPage:
+class VersionPage(msgspec.Struct, frozen=True, kw_only=True):
     """Everything known about one version."""
 
     template: ClassVar[str] = "version.html"
@@ -414,8 +389,7 @@ class VersionPage:
     events: Annotated[tuple[EventLine, ...], "Deployment events of this version, newest first."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class FloorPage:
+class FloorPage(msgspec.Struct, frozen=True, kw_only=True):
     """Who works, waits and is away, what comes of it, and since when that is known."""
 
     template: ClassVar[str] = "floor.html"
@@ -437,8 +411,7 @@ class FloorPage:
     drawable: Annotated[bool, "Whether the library that draws charts is installed."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class DriversPage:
+class DriversPage(msgspec.Struct, frozen=True, kw_only=True):
     """Whose eyes close, how often, and since when that is known."""
 
     template: ClassVar[str] = "drivers.html"
@@ -463,8 +436,7 @@ class DriversPage:
     drawable: Annotated[bool, "Whether the library that draws charts is installed."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ErrorPage:
+class ErrorPage(msgspec.Struct, frozen=True, kw_only=True):
     """Something could not be done."""
 
     template: ClassVar[str] = "error.html"
@@ -477,8 +449,7 @@ class ErrorPage:
     request_id: Annotated[str, "What to quote when asking for help; may be empty."]
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoginPage:
+class LoginPage(msgspec.Struct, frozen=True, kw_only=True):
     """Show a key, get in."""
 
     template: ClassVar[str] = "login.html"
