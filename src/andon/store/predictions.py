@@ -21,7 +21,6 @@ from sqlalchemy import (
     text,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
 from andon.errors import InvalidRequest, NotFound
 from andon.store.clock import now
@@ -232,6 +231,8 @@ class Predictions:
 
     def _has_label(self, label: str) -> ColumnElement[bool]:
         if self._connections.path is None:
+            from sqlalchemy.dialects.postgresql import JSONB  # noqa: PLC0415 - as in `tables.Json`
+
             found: ColumnElement[bool] = _columns.detections.cast(JSONB).contains(
                 cast(literal([{"label": label}], JSONB), JSONB)
             )
