@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 
+from andon.store import ids
 from andon.store.clock import micros
+from andon.store.ids import MAX_ID
 
-MAX_ID = 64
 TAKEN_IDS = frozenset({"batch", "rejected"})
 """No factory event can have these ids: `/events/batch` and `/events/rejected` are addresses."""
 EARLIEST = 946_684_800_000_000
@@ -142,15 +143,7 @@ def id_problem(value: object) -> str:
     """What is wrong with an id from outside; empty when nothing is."""
     if not isinstance(value, str):
         return f"must be text, not {shown(value)}"
-    if not value:
-        return "must not be empty"
-    if len(value) > MAX_ID:
-        return f"must have at most {MAX_ID} characters, not {len(value)}"
-    if not value.isprintable():
-        return "must not hold characters that cannot be printed"
-    if value != value.strip():
-        return "must not begin or end with a blank"
-    return ""
+    return ids.id_problem(value)
 
 
 def time_problem(moment: int, latest: int) -> str:

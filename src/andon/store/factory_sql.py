@@ -4,6 +4,7 @@ Each is written so that one does for a whole batch (`andon.store.statements` say
 deciding is done in `andon.store.factory_ingest`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -99,7 +100,7 @@ _ADDED = "ON CONFLICT (width, start, worker_id, workstation_id) DO UPDATE SET " 
 )
 
 
-class FactorySql:
+class FactorySql(ABC):
     """The statements; see the two classes below for those that differ.
 
     Args:
@@ -140,27 +141,27 @@ class FactorySql:
         """Set the units of a stored event."""
         self.statements.run("UPDATE factory_events SET count = ? WHERE id = ?", (count, key))
 
+    @abstractmethod
     def stored(
         self, workers: set[str], workstations: set[str], events: list[str], max_gap: int
     ) -> Stored:
         """What is stored of these ids. On PostgreSQL the workers are locked."""
-        raise NotImplementedError
 
+    @abstractmethod
     def around(self, looks: Sequence[Look]) -> list[Seen]:
         """What is stored around instants of workers, in the order of the looks."""
-        raise NotImplementedError
 
+    @abstractmethod
     def insert(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert events: `COLUMNS` and `until`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def set_untils(self, ends: Sequence[tuple[int | None, int]]) -> None:
         """Set the ends of states: (until, id)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def add_totals(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Add to the sums: width, start, worker, station and what each sum gains."""
-        raise NotImplementedError
 
 
 class _SQLite(FactorySql):

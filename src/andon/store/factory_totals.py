@@ -2,7 +2,7 @@
 
 The sums change with every event, in its transaction (`Deltas`), so a question about any period
 reads whole days and hours, and events only for the hours its ends cut through: it takes as
-long with ten million events as with ten thousand.
+long with ten million events as with a hundred thousand.
 """
 
 from typing import Any, Literal, NamedTuple

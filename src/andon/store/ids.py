@@ -10,6 +10,9 @@ import threading
 import time
 from datetime import datetime
 
+MAX_ID = 64
+"""Characters of an id that somebody outside chose."""
+
 _RANDOM_BITS = 74
 _MAX_MS = (1 << 48) - 1
 # The two bits of the variant in front of two random bits, by the hexadecimal digit these are
@@ -79,3 +82,16 @@ def _text(value: int) -> str:
     number = time_part << 80 | 0x7 << 76 | random_a << 64 | 0b10 << 62 | random_b
     digits = f"{number:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def id_problem(value: str) -> str:
+    """What is wrong with an id that somebody outside chose; empty when nothing is."""
+    if not value:
+        return "must not be empty"
+    if len(value) > MAX_ID:
+        return f"must have at most {MAX_ID} characters, not {len(value)}"
+    if not value.isprintable():
+        return "must not hold characters that cannot be printed"
+    if value != value.strip():
+        return "must not begin or end with a blank"
+    return ""

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Table, select, update
 from andon.errors import Conflict, InvalidRequest, NotFound
 from andon.store.clock import now
 from andon.store.connections import Connections
+from andon.store.ids import MAX_ID, id_problem
 
-MAX_ID = 64
 MAX_NAME = 255
 
 
@@ -196,15 +196,7 @@ def checked_id(value: str, noun: str) -> str:
         InvalidRequest: It is empty, longer than 64 characters, holds characters that
             cannot be printed, or has blanks around it.
     """
-    detail = ""
-    if not value:
-        detail = "must not be empty"
-    elif len(value) > MAX_ID:
-        detail = f"must have at most {MAX_ID} characters"
-    elif not value.isprintable():
-        detail = "must not hold characters that cannot be printed"
-    elif value != value.strip():
-        detail = "must not begin or end with a blank"
+    detail = id_problem(value)
     if detail:
         field = f"{noun}_id"
         raise InvalidRequest(
