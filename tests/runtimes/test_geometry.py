@@ -134,6 +134,13 @@ def test_suppression_of_nothing_and_of_one_is_simple():
     assert suppress(boxes_of((0, 0, 1, 1)), one, np.zeros(1, np.intp)).tolist() == [0]
 
 
+def test_boxes_without_area_silence_nobody():
+    """Some models answer sizes below nothing; such a box has no overlap with any."""
+    boxes = boxes_of((10, 10, 0, 0), (0, 0, 10, 10), (8, 2, 2, 8), (5, 5, 5, 5), (5, 5, 5, 5))
+    scores = np.linspace(0.9, 0.1, 5).astype(np.float32)
+    assert suppress(boxes, scores, np.zeros(5, np.intp)).tolist() == [0, 1, 2, 3, 4]
+
+
 def test_only_the_best_candidates_take_part_and_only_so_many_leave():
     """A model gone mad costs bounded time."""
     count = 5000

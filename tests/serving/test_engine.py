@@ -64,6 +64,17 @@ def test_a_picture_is_not_kept_when_nobody_wants_it(serving):
     assert serving.platform.pictures.get(row.image_hash, "PNG") is None
 
 
+def test_a_picture_that_cannot_be_kept_costs_no_answer(serving, monkeypatch):
+    """Whatever goes wrong with it: the row is written, and the answer comes."""
+
+    def broken(*_args, **_options):
+        raise MemoryError
+
+    monkeypatch.setattr(serving.platform.pictures, "put", broken)
+    answer = serving.ask()
+    assert serving.platform.db.predictions.get(answer.prediction_id).status == "success"
+
+
 def test_identical_pictures_are_answered_from_memory(serving):
     """The second answer is marked as cached and says the same."""
     first, second = serving.ask(), serving.ask()

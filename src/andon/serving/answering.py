@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from typing import Any
@@ -39,17 +39,14 @@ from andon.store.pictures import Pictures
 
 log = structlog.get_logger("andon.serving")
 
-_KEEPERS = 2
-"""Threads that write pictures."""
-
 
 class _Done(msgspec.Struct, frozen=True):
-    """An answer that is not in the log yet; its picture is being kept meanwhile."""
+    """An answer that is not in the log yet."""
 
     answer: Answer
     row: dict[str, Any]
     known: Known
-    kept: "Future[None] | None"
+    image_hash: str
 
 
 class Answering:
@@ -77,7 +74,6 @@ class Answering:
         self.pictures = pictures
         self.metrics = metrics
         self.cache = ResultCache(settings.result_cache_size)
-        self._keeper = ThreadPoolExecutor(_KEEPERS, thread_name_prefix="andon-keep")
         self._keeping = True
         self._pending = 0
         self._pending_lock = threading.Lock()
@@ -146,9 +142,8 @@ class Answering:
         except Exception as error:
             self._failed(slot, ask, error)
             raise
-        if done.kept is not None and not done.kept.done():
-            await asyncio.wrap_future(done.kept)
-        self._count(slot, done)
+        # Counted in the loop's next round: the answer is on its way by then.
+        asyncio.get_running_loop().call_soon(self._count, slot, done)
         return done.answer
 
     def answer_sync(
@@ -186,8 +181,6 @@ class Answering:
         except Exception as error:
             self._failed(slot, ask, error)
             raise
-        if done.kept is not None:
-            done.kept.result()
         self._count(slot, done)
         return done.answer
 
@@ -254,7 +247,13 @@ class Answering:
         except BaseException as error:
             _resolve(logged, error)
             return
-        written.add_done_callback(partial(_committed, logged, done))
+        try:
+            if ask.keep:
+                # While the writer's thread waits for the disk: this one has nothing to do then, and
+                # waking a third would cost the answer, for they all want Python's lock.
+                self._keep(done.image_hash, ask.data, done.known.format)
+        finally:
+            written.add_done_callback(partial(_committed, logged, done))
 
     def _work(self, slot: Slot, ask: Ask, role: str) -> _Done:
         """Everything between a picture and its answer; runs on a thread of the slot."""
@@ -272,11 +271,6 @@ class Answering:
             inference = slot.model.infer(picture, deadline=ask.deadline)
             known = Known(inference, picture.width, picture.height, picture.format)
             self.cache.put(image_hash, version.id, known)
-        kept: Future[None] | None = None
-        if ask.keep:
-            # Beside the commit, which waits for the disk; beside the model it would take a
-            # core that the model is using.
-            kept = self._keeper.submit(self._keep, image_hash, ask.data, known.format)
         answer = settle(
             ask,
             known,
@@ -289,7 +283,7 @@ class Answering:
             cached=cached,
         )
         row = success_row(ask, answer, known, model_id=version.id, image_hash=image_hash, role=role)
-        return _Done(answer, row, known, kept)
+        return _Done(answer, row, known, image_hash)
 
     def _keep(self, image_hash: str, data: bytes, picture_format: str) -> None:
         """Keep the picture. Losing one costs a view, so it never costs an answer."""

@@ -94,7 +94,6 @@ class InferenceEngine(Answering):
     def stop(self) -> None:
         """Answer what was taken in, then close every model."""
         self.fleet.stop()
-        self._keeper.shutdown()
 
     def swap(self, version: ModelVersion, loaded: LoadedModel) -> None:
         """Let `version` answer from now on; requests in flight finish on the old one."""
