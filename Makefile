@@ -69,7 +69,7 @@ $(CORE): pyproject.toml requirements.lock hatch_build.py
 
 $(TEST): $(CORE)
 	@echo "Installing what the tests need."
-	@$(PIP) install --constraint requirements.lock --group test
+	@$(PIP) install --constraint requirements.lock --editable '.[mlflow,train]' --group test
 	@touch $@
 
 $(CHECK): $(CORE)

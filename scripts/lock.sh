@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 .venv/bin/uv pip compile pyproject.toml \
     --universal --python-version 3.11 \
-    --extra postgres --group test --group check \
+    --extra postgres --extra train --extra mlflow --group test --group check \
     --no-annotate --no-header --quiet \
     "$@" --output-file requirements.lock.new >/dev/null
 

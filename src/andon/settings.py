@@ -220,6 +220,66 @@ class Settings(BaseSettings):
         description="Time without growth after which an unusable file is rejected, seconds.",
     )
 
+    # -- Training -----------------------------------------------------------------------
+    training_dir: Path | None = Field(
+        default=None,
+        description="What each training leaves: its log, report and model. Default: HOME/training.",
+    )
+    recipes_dir: Path | None = Field(
+        default=None,
+        description="Recipes of your own, one .yaml or .py file each. Default: HOME/recipes.",
+    )
+    data_dir: Path | None = Field(
+        default=None,
+        description="Data sets to train on; downloads are kept here. Default: HOME/data.",
+    )
+    training_timeout: float = Field(
+        default=3600.0, gt=0, description="Longest time one training may take, seconds."
+    )
+    training_memory_bytes: int = Field(
+        default=4 * 1024**3,
+        ge=0,
+        description="Address space of a training process, bytes. 0: no limit.",
+    )
+    training_threads: int = Field(
+        default=0,
+        ge=0,
+        description="Threads a training may use. 0: one fewer than there are CPUs, at least one.",
+    )
+    keep_training_days: float = Field(
+        default=90.0,
+        gt=0,
+        description="Folders of finished trainings are deleted after this many days; their "
+        "reports and versions stay.",
+    )
+    retrain_cron: str = Field(
+        default="0 2 * * 0",
+        max_length=64,
+        description="When every recipe with `retrain: true` is trained again: a cron expression, "
+        "UTC. Empty: never. A time that passed while the server was off is made up for.",
+    )
+    mlflow_tracking_uri: SecretStr = Field(
+        default=SecretStr(""),
+        validation_alias=_names("mlflow_tracking_uri", "MLFLOW_TRACKING_URI"),
+        description="MLflow server or store that trainings are mirrored to. Empty: a store at "
+        "HOME/mlflow where the extra `mlflow` is installed, else none. `off`: never.",
+    )
+    mlflow_timeout: float = Field(
+        default=20.0,
+        gt=0,
+        description="Longest wait for one answer of MLflow, and for all of MLflow at the end of a "
+        "training, seconds. The training goes on without.",
+    )
+
+    # -- Rows ---------------------------------------------------------------------------
+    default_tabular_model: str = Field(
+        default="heart-disease",
+        description="Registered model meant where a row names none.",
+    )
+    max_batch_rows: int = Field(
+        default=100_000, ge=1, description="Rows that one /predict/batch may hold."
+    )
+
     # -- The floor ----------------------------------------------------------------------
     site: str = Field(
         default="main",
@@ -342,6 +402,21 @@ class Settings(BaseSettings):
     def uploads(self) -> Path:
         """Folder of received pictures."""
         return self.uploads_dir or self.home / "uploads"
+
+    @property
+    def training(self) -> Path:
+        """Folder of trainings: ``training/<run id>/``."""
+        return self.training_dir or self.home / "training"
+
+    @property
+    def recipes(self) -> Path:
+        """Folder of the user's own recipes."""
+        return self.recipes_dir or self.home / "recipes"
+
+    @property
+    def data(self) -> Path:
+        """Folder of data sets."""
+        return self.data_dir or self.home / "data"
 
     @property
     def output(self) -> Path:

@@ -1,4 +1,5 @@
 import itertools
+import json
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -6,7 +7,10 @@ from hypothesis import strategies as st
 from tests.store.builders import add_version, log, start_program
 
 from andon.errors import Conflict, ModelDamaged, NotFound
+from andon.store.clock import now
 from andon.store.database import Database
+from andon.store.model_versions import split_stage_reason
+from andon.store.tables import training_runs
 
 
 def test_each_model_counts_its_own_versions(db: Database):
@@ -269,3 +273,121 @@ def test_processes_that_activate_at_once_leave_one_active(where: str):
     for newer, older in itertools.pairwise(events):
         assert newer.previous_version == older.model_version
     db.close()
+
+
+CARD = {
+    "algorithm": "xgboost",
+    "hyperparameters": {"max_depth": 3},
+    "features": [{"name": "age", "kind": "integer"}, {"name": "chol", "kind": "number"}],
+    "held_out": {
+        "metrics": {
+            "accuracy": {"value": 0.85, "low": 0.8, "high": 0.9},
+            "f1": {"value": 0.83},
+            "precision": {"value": 0.82},
+            "recall": {"value": 0.84},
+            "roc_auc": {"value": 0.91},
+        }
+    },
+}
+
+
+def test_a_card_fills_the_columns(db: Database):
+    """What was measured stands in columns; the whole card comes with one version, not in lists."""
+    made = add_version(db, card=CARD, reference={"rows": 242}, status="training")
+    found = db.models.get("pcb", 1)
+    assert found == made == db.models.by_id(made.id)
+    assert (found.card, found.reference, found.status) == (CARD, {"rows": 242}, "training")
+    assert (found.algorithm, found.accuracy, found.f1_score) == ("xgboost", 0.85, 0.83)
+    assert (found.precision, found.recall, found.roc_auc) == (0.82, 0.84, 0.91)
+    (listed,) = db.models.list("pcb")
+    assert (listed.card, listed.reference, listed.f1_score) == (None, None, 0.83)
+    with db.read() as connection:
+        row = connection.exec_driver_sql(
+            "SELECT hyperparameters, feature_names FROM model_versions"
+        ).one()
+    kept = [json.loads(value) if isinstance(value, str) else value for value in row]
+    assert kept == [{"max_depth": 3}, ["age", "chol"]]
+
+
+@pytest.mark.parametrize("card", [{}, {"held_out": None}, {"held_out": {"metrics": {"f1": None}}}])
+def test_a_card_that_says_little_fills_little(db: Database, card: dict):
+    """Nothing is made up."""
+    made = add_version(db, card=card)
+    assert (made.accuracy, made.f1_score, made.algorithm) == (None, None, None)
+
+
+def test_a_version_moves_between_the_stages_it_may(db: Database):
+    """Each move is an event with its reason; what serves is not touched by any."""
+    add_version(db)
+    add_version(db, status="training")
+    db.models.set_active("pcb", 1)
+    event = db.models.set_stage("pcb", 2, "staging", "good: enough", "ann")
+    assert event is not None
+    assert (event.event_type, event.actor, event.model_version) == ("STAGE", "ann", 2)
+    assert split_stage_reason(event.reason) == ("staging", "good: enough")
+    assert db.models.set_stage("pcb", 2, "staging") is None
+    event = db.models.set_stage("pcb", 2, "archived")
+    assert event is not None
+    assert split_stage_reason(event.reason) == ("archived", "")
+    assert db.models.get("pcb", 2).status == "archived"
+    assert db.models.previous("pcb") is None
+    active = db.models.active("pcb")
+    assert active is not None
+    assert active.version == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "stage", "said"),
+    [
+        (1, "archived", "serves and cannot be moved"),
+        (1, "staging", "serves and cannot be moved"),
+        (2, "production", "at stage staging and cannot be moved to production"),
+        (2, "training", "may go to archived"),
+    ],
+)
+def test_a_move_that_is_not_allowed_says_why(db: Database, version: int, stage: str, said: str):
+    """Nothing changes then."""
+    add_version(db)
+    add_version(db)
+    db.models.set_active("pcb", 1)
+    before = db.models.list("pcb")
+    with pytest.raises(Conflict, match=said):
+        db.models.set_stage("pcb", version, stage)
+    assert db.models.list("pcb") == before
+    with pytest.raises(NotFound):
+        db.models.set_stage("pcb", 3, "archived")
+
+
+def test_the_history_of_a_version_holds_what_replaced_it(db: Database):
+    """Oldest first; events of other versions and models are left out."""
+    for model in ("pcb", "pcb", "pcb", "other"):
+        add_version(db, model)
+    for model, version in (("pcb", 1), ("other", 1), ("pcb", 2), ("pcb", 3)):
+        db.models.set_active(model, version)
+    db.models.set_stage("pcb", 1, "staging")
+    events = db.events.of_version("pcb", 1)
+    assert [(event.event_type, event.model_version) for event in events] == [
+        ("ACTIVATE", 1),
+        ("ACTIVATE", 2),
+        ("STAGE", 1),
+    ]
+
+
+def test_a_version_knows_the_training_it_came_from(db: Database):
+    """None where it was uploaded."""
+    made, uploaded = add_version(db), add_version(db)
+    with db.write() as connection:
+        connection.execute(
+            training_runs.insert().values(
+                id="run-1",
+                model_name="pcb",
+                recipe="pcb",
+                options={},
+                status="succeeded",
+                source="cli",
+                model_id=made.id,
+                created_at=now(),
+            )
+        )
+    assert db.models.training_run(made.id) == "run-1"
+    assert db.models.training_run(uploaded.id) is None

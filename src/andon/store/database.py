@@ -17,6 +17,7 @@ from andon.store.drowsiness_events import DrowsinessEvents
 from andon.store.event_writer import EventWriter
 from andon.store.factory_events import FactoryEvents
 from andon.store.factory_totals import FactoryTotals
+from andon.store.feedback import Feedback
 from andon.store.ids import uuid7
 from andon.store.jobs import Jobs
 from andon.store.metrics import Metrics
@@ -25,8 +26,10 @@ from andon.store.predictions import Predictions
 from andon.store.records import Event, ModelVersion, Prediction
 from andon.store.rejected_messages import RejectedMessages
 from andon.store.roster import Roster
+from andon.store.schedules import Schedules
 from andon.store.schema import VERSION_TABLE
 from andon.store.tables import workers, workstations
+from andon.store.training_runs import TrainingRuns
 from andon.store.writer import GroupWriter
 
 _METRICS = ("accuracy", "avg_confidence", "avg_inference_time", "detection_count")
@@ -73,6 +76,9 @@ class Database(Connections):
         self.factory_totals = FactoryTotals(self, max_gap=gap)
         self.telemetry = DrowsinessEvents(self)
         self.rejected = RejectedMessages(self)
+        self.feedback = Feedback(self)
+        self.training = TrainingRuns(self)
+        self.schedules = Schedules(self)
         self.event_writer = EventWriter(
             self,
             {

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, or_, select
 
 from andon.store.clock import now
 from andon.store.connections import Connections
@@ -20,10 +20,14 @@ class EventType(StrEnum):
     REJECTED = "REJECTED"
     DAMAGED = "DAMAGED"
     DELETE = "DELETE"
+    STAGE = "STAGE"
 
 
 # Written down for people; what serves stayed the same.
-NOTES = frozenset({EventType.REJECTED, EventType.DAMAGED, EventType.DELETE})
+NOTES = frozenset({EventType.REJECTED, EventType.DAMAGED, EventType.DELETE, EventType.STAGE})
+
+# Of one version's history, the newest so many are shown.
+_HISTORY = 200
 
 
 class DeploymentEvents:
@@ -81,6 +85,21 @@ class DeploymentEvents:
             rows = connection.execute(query).all()
         events = [_record(row) for row in rows[:limit]]
         return events, events[-1].id if len(rows) > limit else None
+
+    def of_version(self, model: str, version: int) -> list[Event]:
+        """What happened to one version, and what replaced it: the newest 200, oldest first."""
+        columns = deployment_events.c
+        query = (
+            select(deployment_events)
+            .where(
+                columns.model_name == model,
+                or_(columns.model_version == version, columns.previous_version == version),
+            )
+            .order_by(columns.id.desc())
+            .limit(_HISTORY)
+        )
+        with self._connections.read() as connection:
+            return [_record(row) for row in connection.execute(query)][::-1]
 
     def last_id(self) -> int:
         """The newest event's id, 0 when there is none: it grows with every change."""

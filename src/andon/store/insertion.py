@@ -57,9 +57,12 @@ class Insertion:
 
     def encoded(self, row: Row) -> tuple[Any, ...]:
         """A complete row as SQLite's values, in column order."""
+        # A list is made faster than a generator is asked.
         return tuple(
-            row[name] if encode is None or row[name] is None else encode(row[name])
-            for name, encode in self._encoders
+            [
+                value if (value := row[name]) is None or encode is None else encode(value)
+                for name, encode in self._encoders
+            ]
         )
 
     def into_sqlite(self, connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> int:

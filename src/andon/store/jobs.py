@@ -4,6 +4,7 @@ A worker holds a job by a lease it renews. When it dies, the lease runs out and 
 queued again; a result that comes too late, from a worker that lost its job, is not taken.
 """
 
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,14 @@ from andon.store.records import Job
 from andon.store.tables import jobs
 
 _columns = jobs.c
+
+
+class JobInterrupted(Exception):
+    """A handler stopped half-way because its process ends: the job waits for the next one."""
+
+
+class JobGivenUp(Exception):
+    """A handler knows that its job has failed for good; trying again would not help."""
 
 
 class Jobs:
@@ -46,8 +55,16 @@ class Jobs:
             row = connection.execute(insert(jobs).values(values).returning(jobs)).one()
             return _record(row)
 
-    def claim(self, worker: str, lease_seconds: float) -> Job | None:
-        """Take the oldest job that is due, or None; no other worker gets it meanwhile."""
+    def claim(
+        self, worker: str, lease_seconds: float, *, kinds: Collection[str] | None = None
+    ) -> Job | None:
+        """Take the oldest job that is due, or None; no other worker gets it meanwhile.
+
+        Args:
+            worker: Who takes it.
+            lease_seconds: For how long, unless renewed.
+            kinds: Of these only; None takes any.
+        """
         moment = now()
         due = (
             select(_columns.id)
@@ -55,6 +72,8 @@ class Jobs:
             .order_by(_columns.id)
             .limit(1)
         )
+        if kinds is not None:
+            due = due.where(_columns.kind.in_(kinds))
         with self._connections.read() as connection:
             # Looking first: an idle worker must not take SQLite's write lock every second.
             if connection.scalar(due) is None:
@@ -115,11 +134,29 @@ class Jobs:
             values = {"status": "queued", "available_at": due, "worker": ""}
         return self._change(job_id, _held(worker, attempt), error=error, lease_until=None, **values)
 
-    def requeue_expired(self, *, max_attempts: int | None = None) -> int:
+    def release(self, job_id: str, worker: str, attempt: int) -> bool:
+        """Queue a job again as if it had not been tried; False when it is somebody else's."""
+        return self._change(
+            job_id,
+            _held(worker, attempt),
+            status="queued",
+            worker="",
+            attempts=attempt - 1,
+            lease_until=None,
+            available_at=now(),
+        )
+
+    def requeue_expired(
+        self, *, max_attempts: int | None = None, special: Mapping[str, int] | None = None
+    ) -> int:
         """Queue jobs again whose worker let its lease run out; how many there were.
 
         A job that was tried `max_attempts` times counts as failed instead: it may be the one
         that kills its worker.
+
+        Args:
+            max_attempts: None: any number.
+            special: The same for single kinds.
         """
         moment = now()
         expired = (_columns.status == "running") & (_columns.lease_until < moment)
@@ -128,13 +165,16 @@ class Jobs:
             if connection.scalar(select(_columns.id).where(expired).limit(1)) is None:
                 return 0
         with self._connections.write() as connection:
+            limits = [(_columns.kind == kind, most) for kind, most in (special or {}).items()]
             if max_attempts is not None:
+                limits.append((_columns.kind.not_in(special or ()), max_attempts))
+            for of_kind, attempts in limits:
                 changed += connection.execute(
                     update(jobs)
-                    .where(expired, _columns.attempts >= max_attempts)
+                    .where(expired, of_kind, _columns.attempts >= attempts)
                     .values(
                         status="failed",
-                        error=f"Its worker died or hung {max_attempts} times while running it.",
+                        error=f"Its worker died or hung {attempts} times while running it.",
                         finished_at=moment,
                         lease_until=None,
                     )

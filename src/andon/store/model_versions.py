@@ -13,12 +13,29 @@ from sqlalchemy import Connection, Select, case, func, insert, select, text, upd
 from andon.errors import Conflict, ModelDamaged, NotFound
 from andon.store.clock import now
 from andon.store.connections import Connections
-from andon.store.deployment_events import insert_event, serving_history
+from andon.store.deployment_events import EventType, insert_event, serving_history
 from andon.store.records import Event, ModelVersion
-from andon.store.tables import model_versions, registered_models
+from andon.store.tables import model_versions, registered_models, training_runs
 
 # Whoever changes versions takes this advisory lock (PostgreSQL; SQLite has one writer).
 _LOCK = 0x76657273
+
+# What a person may do with a version that does not serve. Production is not among them:
+# activating proves the file and switches what serves.
+_MOVES = {
+    "training": ("staging", "archived"),
+    "staging": ("archived",),
+    "archived": ("staging",),
+}
+
+# Measured on the held-out rows: column by the card's name.
+_MEASURED = {
+    "accuracy": "accuracy",
+    "f1": "f1_score",
+    "precision": "precision",
+    "recall": "recall",
+    "roc_auc": "roc_auc",
+}
 
 # Inside the class `list` is the repository's own.
 Versions = list[ModelVersion]
@@ -67,6 +84,9 @@ class ModelVersions:
         notes: str = "",
         options: dict[str, Any] | None = None,
         description: dict[str, Any] | None = None,
+        status: str = "staging",
+        card: dict[str, Any] | None = None,
+        reference: dict[str, Any] | None = None,
         place: Callable[[int], None] | None = None,
     ) -> ModelVersion:
         """Add the next version of `model`, registering the model when it is new.
@@ -81,6 +101,9 @@ class ModelVersions:
             notes: For people.
             options: What a person overrode at upload.
             description: What the loaded model said of itself.
+            status: "staging", or "training" for one that did not pass its gate.
+            card: What was measured of it; its main figures become columns.
+            reference: What its training data looked like.
             place: Called with the new number before the row is committed, to put the file in
                 place; when it raises, there is no row.
 
@@ -115,17 +138,20 @@ class ModelVersions:
                 "file_hash": file_hash,
                 "file_size": file_size,
                 "format": format,
-                "status": "staging",
+                "status": status,
                 "source": source,
                 "notes": notes,
                 "options": options or {},
                 "description": about,
+                "card": card,
+                "reference": reference,
                 "created_at": now(),
+                **_from_card(card or {}),
             }
             connection.execute(insert(model_versions).values(values))
             if place is not None:
                 place(number)
-            row = connection.execute(_one(model, number)).one()
+            row = connection.execute(_one(model, number, whole=True)).one()
         return _record(row)
 
     def get(self, model: str, version: int) -> ModelVersion:
@@ -135,7 +161,7 @@ class ModelVersions:
             NotFound: There is no such version, or it was deleted.
         """
         with self._connections.read() as connection:
-            return _record(_live(connection, model, version))
+            return _record(_live(connection, model, version, whole=True))
 
     def by_id(self, version_id: int) -> ModelVersion:
         """The version with a row id, also when it was deleted since.
@@ -144,7 +170,9 @@ class ModelVersions:
             NotFound: There never was one.
         """
         with self._connections.read() as connection:
-            row = connection.execute(_select().where(model_versions.c.id == version_id)).first()
+            row = connection.execute(
+                _select(whole=True).where(model_versions.c.id == version_id)
+            ).first()
         if row is None:
             raise NotFound(f"There is no model version with the id {version_id}.")
         return _record(row)
@@ -171,7 +199,10 @@ class ModelVersions:
         return self._all(query)
 
     def list(self, model: str | None = None) -> Versions:
-        """The versions of one model, or of all, newest first; deleted ones are left out."""
+        """The versions of one model, or of all, newest first; deleted ones are left out.
+
+        Here and in all that follows, records come without `card` and `reference`.
+        """
         query = _select().where(model_versions.c.deleted_at.is_(None))
         if model is not None:
             query = query.where(model_versions.c.model_name == model)
@@ -227,6 +258,66 @@ class ModelVersions:
                 actor=actor,
                 timestamp=moment,
             )
+
+    def set_stage(
+        self, model: str, version: int, stage: str, reason: str = "", actor: str = ""
+    ) -> Event | None:
+        """Move a version that does not serve to another stage, and write down why.
+
+        Args:
+            model: Registered model's name.
+            version: Its number.
+            stage: "staging" or "archived". (`set_active` makes a version production.)
+            reason: For people.
+            actor: Who does it.
+
+        Returns:
+            The event; None where the version is at that stage already.
+
+        Raises:
+            NotFound: There is no such version, or it was deleted.
+            Conflict: It serves, or there is no way from its stage to that one.
+        """
+        with self.exclusive() as connection:
+            row = _live(connection, model, version)
+            if row.status == stage:
+                return None
+            what = f"Version {version} of model {model}"
+            if row.is_active:
+                raise Conflict(
+                    f"{what} serves and cannot be moved to {stage}.",
+                    hint="Activate another version or roll back first; that archives this one.",
+                )
+            allowed = _MOVES.get(row.status, ())
+            if stage not in allowed:
+                raise Conflict(
+                    f"{what} is at stage {row.status} and cannot be moved to {stage}.",
+                    hint=f"From {row.status} it may go to {' or '.join(allowed) or 'no other'}.",
+                )
+            _update(connection, row.id, status=stage)
+            return insert_event(
+                connection,
+                model=model,
+                model_id=row.id,
+                version=version,
+                event_type=EventType.STAGE,
+                reason=stage_reason(row.status, stage, reason),
+                previous_version=None,
+                actor=actor,
+                timestamp=now(),
+            )
+
+    def training_run(self, version_id: int) -> str | None:
+        """The id of the training that a version came from, or None."""
+        query = (
+            select(training_runs.c.id)
+            .where(training_runs.c.model_id == version_id)
+            .order_by(training_runs.c.id)
+            .limit(1)
+        )
+        with self._connections.read() as connection:
+            found: str | None = connection.scalar(query)
+        return found
 
     def previous(self, model: str) -> ModelVersion | None:
         """The version to go back to: the one that served before the active one did.
@@ -332,18 +423,47 @@ def sum_totals(connection: Connection, model: str) -> dict[str, Any]:
     }
 
 
-def _select() -> Select[Any]:
-    return select(model_versions)
+def stage_reason(before: str, stage: str, reason: str) -> str:
+    """What an event of type STAGE says: from where to where, and why."""
+    return f"{before} → {stage}: {reason}".removesuffix(": ")
 
 
-def _one(model: str, version: int) -> Select[Any]:
-    return _select().where(
+def split_stage_reason(text: str) -> tuple[str, str]:
+    """The stage and the reason that `stage_reason` was given."""
+    moved, _, reason = text.partition(": ")
+    return moved.rpartition(" ")[2], reason
+
+
+# Large, and of no use in lists.
+_LIGHT = [column for column in model_versions.c if column.name not in {"card", "reference"}]
+
+
+def _select(*, whole: bool = False) -> Select[Any]:
+    return select(model_versions) if whole else select(*_LIGHT)
+
+
+def _one(model: str, version: int, *, whole: bool = False) -> Select[Any]:
+    return _select(whole=whole).where(
         model_versions.c.model_name == model, model_versions.c.version == version
     )
 
 
-def _live(connection: Connection, model: str, version: int) -> Any:
-    row = connection.execute(_one(model, version)).first()
+def _from_card(card: dict[str, Any]) -> dict[str, Any]:
+    """The columns that a card fills; None where it says nothing."""
+    metrics = (card.get("held_out") or {}).get("metrics") or {}
+    columns = {column: (metrics.get(name) or {}).get("value") for name, column in _MEASURED.items()}
+    features = card.get("features") or []
+    names = [one["name"] if isinstance(one, dict) else one for one in features]
+    return {
+        **columns,
+        "algorithm": card.get("algorithm"),
+        "hyperparameters": card.get("hyperparameters"),
+        "feature_names": names or None,
+    }
+
+
+def _live(connection: Connection, model: str, version: int, *, whole: bool = False) -> Any:
+    row = connection.execute(_one(model, version, whole=whole)).first()
     if row is None or row.deleted_at is not None:
         state = "was deleted" if row is not None else "does not exist"
         raise NotFound(
@@ -394,4 +514,12 @@ def _record(row: Any) -> ModelVersion:
         total_detections=row.total_detections,
         avg_inference_time=row.total_inference_time / inferences if inferences else 0.0,
         avg_confidence=row.total_confidence / inferences if inferences else 0.0,
+        # Selected only where they are wanted.
+        card=getattr(row, "card", None),
+        reference=getattr(row, "reference", None),
+        algorithm=row.algorithm,
+        f1_score=row.f1_score,
+        precision=row.precision,
+        recall=row.recall,
+        roc_auc=row.roc_auc,
     )

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from andon.errors import InvalidRequest, NotFound
 from andon.store.clock import now
 from andon.store.connections import Connections
+from andon.store.feedback import delete_feedback
 from andon.store.ids import uuid7_floor
 from andon.store.model_versions import sum_totals
 from andon.store.records import Prediction
@@ -209,9 +210,12 @@ class Predictions:
         return answer
 
     def delete_before(self, moment: datetime) -> int:
-        """Prune answers older than `moment`, in small transactions; how many were deleted.
+        """Prune answers older than `moment` and their feedback, in small transactions.
 
         The versions' totals stay what they are.
+
+        Returns:
+            How many answers were deleted.
         """
         deleted = 0
         while True:
@@ -222,11 +226,12 @@ class Predictions:
                 .limit(_DELETE_AT_ONCE)
             )
             with self._connections.write() as connection:
-                count = connection.execute(
-                    delete(predictions).where(_columns.id.in_(oldest.scalar_subquery()))
-                ).rowcount
-            deleted += count
-            if count < _DELETE_AT_ONCE:
+                ids = list(connection.scalars(oldest))
+                # In the order in which feedback is stored: PostgreSQL would deadlock otherwise.
+                connection.execute(delete(predictions).where(_columns.id.in_(ids)))
+                delete_feedback(connection, ids)
+            deleted += len(ids)
+            if len(ids) < _DELETE_AT_ONCE:
                 return deleted
 
     def _has_label(self, label: str) -> ColumnElement[bool]:
@@ -317,5 +322,6 @@ def _record(row: Any) -> Prediction:
         inference_time=row.inference_time,
         latency_ms=row.latency_ms,
         actual=row.actual,
+        features=row.features,
         timestamp=created.astimezone(UTC),
     )

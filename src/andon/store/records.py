@@ -17,6 +17,11 @@ class ModelVersion(msgspec.Struct, frozen=True):
         avg_inference_time: Seconds, mean over `total_inferences`; 0 when there are none.
         damaged: Why the stored file cannot be used; empty while it can.
         proof: What proving the version measured (`latency_ms`, `loaded_ms`), or None.
+        card: What was measured of a trained version, as its file says it. Tens of kilobytes:
+            lists leave it out (None), like `reference`; `get` brings both.
+        reference: What its training data looked like.
+        algorithm: What was trained, such as "xgboost"; None where the file does not say.
+        f1_score: Measured on the held-out rows, 0 to 1, like the three after it; or None.
     """
 
     id: int
@@ -42,6 +47,13 @@ class ModelVersion(msgspec.Struct, frozen=True):
     total_detections: int
     avg_inference_time: float
     avg_confidence: float
+    card: dict[str, Any] | None = None
+    reference: dict[str, Any] | None = None
+    algorithm: str | None = None
+    f1_score: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+    roc_auc: float | None = None
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -72,6 +84,7 @@ class Prediction(msgspec.Struct, frozen=True):
     latency_ms: float
     actual: Any
     timestamp: datetime
+    features: dict[str, Any] | None = None
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -154,6 +154,10 @@ model_versions = Table(
     _may("roc_auc", Float),
     _may("hyperparameters", Json),
     _may("feature_names", Json),
+    # Of trained models, as their file says it: how it was measured (`card`), and what its
+    # training data looked like (`reference`).
+    _may("card", Json),
+    _may("reference", Json),
     Index("uq_model_versions_model_name_version", "model_name", "version", unique=True),
     # Both of these are partial, which the migrations say: saying it here would load SQLAlchemy's
     # PostgreSQL dialect, 3 MB, on every box with SQLite.
@@ -198,6 +202,24 @@ predictions = Table(
     Index("ix_predictions_model_id_id", "model_id", "id"),
     Index("ix_predictions_image_hash", "image_hash"),
     Index("ix_predictions_created_at", "created_at"),
+    # Partial (WHERE actual IS NOT NULL), which the migrations say: few rows get a label.
+    Index("ix_predictions_labelled", "model_id", "id"),
+    # The same (WHERE request_id IS NOT NULL): feedback may name the caller's own id.
+    Index("ix_predictions_request_id", "request_id"),
+)
+
+# What an answer should have been, said by somebody later. One row per answer: of several
+# that came, the one with the greatest `timestamp` stands, in whatever order they came.
+feedback = Table(
+    "feedback",
+    metadata,
+    _must("prediction_id", String(36), primary_key=True),
+    _must("actual", Json),
+    _must("timestamp", Timestamp),
+    _must("received_at", Timestamp),
+    _must("source", String(16)),
+    _must("actor", String(64), default=""),
+    _must("note", Text, default=""),
 )
 
 # A change of what serves: which version, from which, why, by whom.
@@ -251,6 +273,54 @@ jobs = Table(
     _must("worker", String(64), default=""),
     Index("ix_jobs_status_id", "status", "id"),
     CheckConstraint("status IN ('queued', 'running', 'succeeded', 'failed')", name="status"),
+)
+
+# One training of one model, from the wish to the registered version.
+training_runs = Table(
+    "training_runs",
+    metadata,
+    _must("id", String(36), primary_key=True),
+    _must("model_name", String(64)),
+    _must("recipe", String(64)),
+    # What was asked: seed, source of the data, tuning budget, …
+    _must("options", Json),
+    _must("status", String(16)),
+    # What it is doing, for people, and the share that is done, 0 to 1.
+    _must("stage", Text, default=""),
+    _must("progress", Float, default=0.0),
+    _must("source", String(16)),
+    _must("actor", String(64), default=""),
+    _must("reason", Text, default=""),
+    _must("error", Text, default=""),
+    # Everything that was measured; None until there is something.
+    _may("report", Json),
+    # The version that came of it.
+    _may("model_id", Integer, ForeignKey("model_versions.id")),
+    # The machine and process that runs it, and the last time it said so.
+    _must("worker", String(96), default=""),
+    _may("heartbeat_at", Timestamp),
+    _must("cancelled", Boolean, default=False),
+    _may("tracking_id", String(64)),
+    _must("created_at", Timestamp),
+    _may("started_at", Timestamp),
+    _may("finished_at", Timestamp),
+    Index("ix_training_runs_model_name_id", "model_name", "id"),
+    # One at a time per model (WHERE status IN ('queued', 'running'); see the migrations).
+    Index("uq_training_runs_unfinished", "model_name", unique=True),
+    CheckConstraint(
+        "status IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="status"
+    ),
+)
+
+# What is to be done again and again, and when it was last due and done.
+schedules = Table(
+    "schedules",
+    metadata,
+    _must("name", String(64), primary_key=True),
+    _must("cron", String(64)),
+    # The due time that was last acted on: later ones that passed are made up for, once.
+    _must("last_due_at", Timestamp),
+    _must("updated_at", Timestamp),
 )
 
 # Counted up by the database. SQLite's own row number must be declared as plain INTEGER.

@@ -38,23 +38,27 @@ WHERE id = ?
 
 
 class _Waiting:
-    """A row and who waits for it: a thread's future, or a future of an event loop."""
+    """Rows, stored all or none, and who waits for them: a future of a thread or a loop."""
 
-    __slots__ = ("complete", "encoded", "loop", "table", "waiter")
+    __slots__ = ("encoded", "loop", "rows", "table", "waiter")
 
     def __init__(
         self,
         table: str,
-        complete: Row,
-        encoded: tuple[Any, ...],
+        rows: list[Row],
+        encoded: list[tuple[Any, ...]],
         waiter: "Future[None] | asyncio.Future[None]",
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
         self.table = table
-        self.complete = complete
+        self.rows = rows
         self.encoded = encoded
         self.waiter = waiter
         self.loop = loop
+
+
+# By id: a complete row, and the same as SQLite's values.
+_Rows = dict[str, tuple[Row, tuple[Any, ...]]]
 
 
 class _Marker:
@@ -82,7 +86,7 @@ class GroupWriter:
         self._connections = connections
         self._linger = linger
         self._limit = limit
-        self._waiting: queue.SimpleQueue[_Waiting | _Marker] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[list[_Waiting] | _Marker] = queue.SimpleQueue()
         self._tables = {table.name: Insertion(table) for table in (predictions, jobs)}
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -105,8 +109,37 @@ class GroupWriter:
             StorageFull: The writer was closed.
         """
         future: Future[None] = Future()
-        self._put(row, table, future, None)
+        self._put([self._item([row], table, future, None)])
         return future
+
+    def write_rows(self, rows: list[Row]) -> "Future[None]":
+        """Queue rows of "predictions" that are stored together or not at all.
+
+        Args:
+            rows: As for `write`.
+
+        Raises:
+            As `write`.
+        """
+        future: Future[None] = Future()
+        self._put([self._item(rows, _COUNTED, future, None)])
+        return future
+
+    def write_for(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        rows: list[Row],
+        waiters: "list[asyncio.Future[None]]",
+    ) -> None:
+        """Queue rows of "predictions", each with a future of a loop that is done with it.
+
+        They are handed over at once, which wakes the writer once; each is stored by itself.
+
+        Raises:
+            As `write`; nothing was queued then.
+        """
+        pairs = zip(rows, waiters, strict=True)
+        self._put([self._item([row], _COUNTED, waiter, loop) for row, waiter in pairs])
 
     async def write_async(self, row: Row, table: str = _COUNTED) -> None:
         """Write a row and wait, without blocking the event loop, until it is on disk.
@@ -118,7 +151,7 @@ class GroupWriter:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        self._put(row, table, future, loop)
+        self._put([self._item([row], table, future, loop)])
         await future
 
     def flush(self) -> None:
@@ -141,25 +174,28 @@ class GroupWriter:
         if thread is not None:
             thread.join()
 
-    def _put(
+    def _item(
         self,
-        row: Row,
+        rows: list[Row],
         table: str,
         waiter: "Future[None] | asyncio.Future[None]",
         loop: asyncio.AbstractEventLoop | None,
-    ) -> None:
+    ) -> _Waiting:
         insertion = self._tables[table]
-        complete = insertion.complete(row)
-        encoded = () if self._connections.path is None else insertion.encoded(complete)
+        complete = [insertion.complete(row) for row in rows]
+        on_sqlite = self._connections.path is not None
+        encoded = [insertion.encoded(row) for row in complete] if on_sqlite else []
+        return _Waiting(table, complete, encoded, waiter, loop)
+
+    def _put(self, items: list[_Waiting]) -> None:
         if self._waiting.qsize() >= self._limit:
             raise Saturated(
                 f"{self._limit} answers already wait to be written to disk.",
                 hint="Send fewer requests at a time, or look for a very slow disk.",
             )
-        item = _Waiting(table, complete, encoded, waiter, loop)
         if self._thread is None or self._closed:
             self._start()
-        self._waiting.put(item)
+        self._waiting.put(items)
 
     def _start(self) -> None:
         with self._starting:
@@ -188,11 +224,13 @@ class GroupWriter:
         """Everything that waits, up to a full group or a marker."""
         group: list[_Waiting] = []
         item = self._waiting.get()
-        if self._linger and isinstance(item, _Waiting):
+        if self._linger and isinstance(item, list):
             time.sleep(self._linger)
-        while isinstance(item, _Waiting):
-            group.append(item)
-            if len(group) == _LARGEST_GROUP:
+        count = 0
+        while isinstance(item, list):
+            group += item
+            count += sum(len(one.rows) for one in item)
+            if count >= _LARGEST_GROUP:
                 return group, []
             try:
                 item = self._waiting.get_nowait()
@@ -223,7 +261,8 @@ class GroupWriter:
         known = self._connections.translate(error)
         if isinstance(known, (StorageFull, DatabaseDamaged)):
             self.problem = str(known)
-            _log.error("%d rows could not be written: %s", len(group), known)
+            count = sum(len(item.rows) for item in group)
+            _log.error("%d rows could not be written: %s", count, known)
             _resolve(group, known)
             return
         if len(group) == 1:
@@ -238,15 +277,19 @@ class GroupWriter:
 
     def _commit(self, group: list[_Waiting]) -> None:
         # The same id twice in a group counts once, as it would in two groups.
-        by_table: dict[str, dict[str, _Waiting]] = {}
+        by_table: dict[str, _Rows] = {}
+        on_sqlite = self._connections.path is not None
         for item in group:
-            by_table.setdefault(item.table, {}).setdefault(item.complete["id"], item)
+            rows = by_table.setdefault(item.table, {})
+            encoded = item.encoded if on_sqlite else [()] * len(item.rows)
+            for row, values in zip(item.rows, encoded, strict=True):
+                rows.setdefault(row["id"], (row, values))
         if self._connections.path is None:
             self._commit_postgresql(by_table)
         else:
             self._commit_sqlite(by_table)
 
-    def _commit_sqlite(self, by_table: dict[str, dict[str, _Waiting]]) -> None:
+    def _commit_sqlite(self, by_table: dict[str, _Rows]) -> None:
         with self._connections.writing_turn():
             connection = self._sqlite
             if connection is None:
@@ -268,21 +311,19 @@ class GroupWriter:
                     connection.execute("ROLLBACK")
                 raise
 
-    def _insert_sqlite(
-        self, connection: sqlite3.Connection, by_table: dict[str, dict[str, _Waiting]]
-    ) -> bool:
+    def _insert_sqlite(self, connection: sqlite3.Connection, by_table: dict[str, _Rows]) -> bool:
         """Insert rows and count them; False when some were there already."""
         for name, items in by_table.items():
-            rows = [item.encoded for item in items.values()]
+            rows = [encoded for _, encoded in items.values()]
             if rows and self._tables[name].into_sqlite(connection, rows) != len(rows):
                 return False
             if name == _COUNTED:
-                totals = _totals(item.complete for item in items.values())
+                totals = _totals(row for row, _ in items.values())
                 values = [(*total, version_id) for version_id, total in sorted(totals.items())]
                 connection.executemany(_SQLITE_TOTALS, values)
         return True
 
-    def _commit_postgresql(self, by_table: dict[str, dict[str, _Waiting]]) -> None:
+    def _commit_postgresql(self, by_table: dict[str, _Rows]) -> None:
         try:
             self._try_postgresql(by_table)
         except DBAPIError as error:
@@ -292,10 +333,10 @@ class GroupWriter:
             # be known: rows that are there are left out the second time.
             self._try_postgresql(by_table)
 
-    def _try_postgresql(self, by_table: dict[str, dict[str, _Waiting]]) -> None:
+    def _try_postgresql(self, by_table: dict[str, _Rows]) -> None:
         with self._connections.engine.begin() as connection:
             for name, items in by_table.items():
-                rows = [item.complete for item in items.values()]
+                rows = [row for row, _ in items.values()]
                 new = self._tables[name].into_postgresql(connection, rows)
                 if name != _COUNTED:
                     continue
