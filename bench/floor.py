@@ -27,7 +27,7 @@ _Row = tuple[str, str, str]
 
 def measure(*, rounds: int, sizes: list[int], stream_events: int, windows: int) -> dict[str, Any]:
     """Everything, each part in a fresh home on a real disk that is removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="andon-bench-floor-", dir=_disk()) as name:
+    with tempfile.TemporaryDirectory(prefix="andon-bench-floor-", dir=disk()) as name:
         folder = Path(name)
         results: dict[str, Any] = {"sync_ms": _sync_ms(folder / "sync")}
         home = _home(folder, "ingest")
@@ -55,7 +55,7 @@ def _home(folder: Path, name: str) -> Path:
     return home
 
 
-def _disk() -> Path:
+def disk() -> Path:
     """A folder on a disk: the one for temporary files, unless that is memory."""
     folder = Path(tempfile.gettempdir())
     mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]

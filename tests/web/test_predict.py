@@ -210,7 +210,7 @@ def test_a_very_long_name_is_cut(site: Site):
 
 
 def test_a_json_row_finds_no_tabular_model(site: Site):
-    """Decision 13: JSON is for tabular models, of which there are none yet."""
+    """Decision 13: JSON is for tabular models, of which there are none here."""
     post = site.client.post
     problem(post("/api/predict", json={"age": 54}), 404, "No tabular model")
     problem(post("/predict", json={"model": "pcb", "features": {}}), 415, "takes pictures")
@@ -219,7 +219,7 @@ def test_a_json_row_finds_no_tabular_model(site: Site):
     problem(post("/predict", json=[1, 2]), 422)
     headers = {"Content-Type": "application/json"}
     problem(post("/predict", content=b"{", headers=headers), 400, "not JSON")
-    problem(post("/predict", content=b'"' + b"x" * 70_000, headers=headers), 413)
+    problem(post("/predict", content=b'"' + b"x" * 300_000, headers=headers), 413)
 
 
 @pytest.mark.parametrize("declared", ["text/plain", "image/png", "application/xml", ""])

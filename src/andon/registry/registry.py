@@ -69,6 +69,9 @@ class ModelRegistry:
         options: dict[str, Any] | None = None,
         description: dict[str, Any] | None = None,
         source: str = "upload",
+        status: str = "staging",
+        card: dict[str, Any] | None = None,
+        reference: dict[str, Any] | None = None,
     ) -> ModelVersion:
         """Make a received file the next version of a model; on return both are on disk.
 
@@ -81,7 +84,10 @@ class ModelRegistry:
             notes: For people.
             options: What a person overrode.
             description: What the loaded model said of itself.
-            source: How it came: "upload", "watch", "cli", "python".
+            source: How it came: "upload", "watch", "cli", "python", "training".
+            status: "staging", or "training" for what its training's gate held back.
+            card: What was measured of it, as its file says.
+            reference: Statistics of its training data, as its file says.
 
         Raises:
             Conflict: The model has a version with the same content.
@@ -110,6 +116,9 @@ class ModelRegistry:
                 options=options,
                 description=description,
                 place=place,
+                status=status,
+                card=card,
+                reference=reference,
             )
         except Exception as error:
             self._take_back(placed, name, received.sha256)

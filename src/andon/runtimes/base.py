@@ -20,6 +20,7 @@ class Task(StrEnum):
     DETECTION = "object-detection"
     CLASSIFICATION = "image-classification"
     ANOMALY = "anomaly-detection"
+    TABULAR = "tabular-classification"
 
 
 class Resize(StrEnum):
@@ -100,6 +101,7 @@ class ModelOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         layout: "nchw" or "nhwc".
         scale: "unit" (0 to 1), "byte" (0 to 255), "signed" (-1 to 1) or "imagenet".
         threshold: Recommended confidence threshold, 0 to 1.
+        features: Names of a row's fields, in input order, where the file names none.
     """
 
     task: Task | None = None
@@ -111,10 +113,13 @@ class ModelOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     layout: str | None = None
     scale: str | None = None
     threshold: float | None = None
+    features: tuple[str, ...] | None = None
 
 
-class ModelDescription(msgspec.Struct, frozen=True):
+class ModelDescription(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a loaded model says of itself; stored with the version and shown to people.
+
+    Of a tabular model, what concerns pictures is zero or empty.
 
     Attributes:
         format: "onnx" or "eim".
@@ -129,6 +134,7 @@ class ModelDescription(msgspec.Struct, frozen=True):
         threshold: Threshold the file recommends, or None.
         metadata: What else the file says (strings), for people.
         warnings: Sentences a person should read before trusting it (a guess was made, …).
+        rows: The `RowSchema` of a tabular model as plain JSON; empty for pictures.
     """
 
     format: str
@@ -143,6 +149,7 @@ class ModelDescription(msgspec.Struct, frozen=True):
     threshold: float | None
     metadata: dict[str, str]
     warnings: tuple[str, ...]
+    rows: dict[str, Any] = {}
 
 
 class RuntimeConfig(msgspec.Struct, frozen=True):

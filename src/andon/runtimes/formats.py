@@ -20,6 +20,7 @@ _YOLO = (
     "YOLO .pt files are converted with: yolo export model=FILE.pt format=onnx. "
     "Then upload the .onnx file."
 )
+_CLASSIFIER = "Export the model to ONNX with skl2onnx, or train it with `andon train`."
 _HEAD = 4096
 
 # First bytes of what people upload by mistake: offset, magic, what it is, what to do.
@@ -31,6 +32,10 @@ _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
     (257, b"ustar", "a tar archive", _TAKEN),
     (0, b"\x89HDF", "an HDF5 file (Keras .h5)", "Convert it to ONNX with tf2onnx."),
     (4, b"TFL3", "a TensorFlow Lite model", "Convert it to ONNX with tf2onnx."),
+    *(
+        (0, magic, "compressed data such as joblib writes, which is never opened", _CLASSIFIER)
+        for magic in (b"\x78\x01", b"\x78\x9c", b"\x78\xda")
+    ),
     (0, b"\x93NUMPY", "a numpy array", _TAKEN),
     (0, b"GGUF", "a GGUF language model", _TAKEN),
     (0, b"\xcf\xfa\xed\xfe", "a macOS program", "Choose the deployment 'Linux' in the Studio."),

@@ -1,4 +1,4 @@
-"""Runs ONNX vision models with ONNX Runtime on the CPU."""
+"""Runs ONNX models with ONNX Runtime on the CPU: vision models here, rows in `tabular`."""
 
 import collections
 import time
@@ -11,7 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from andon.errors import DeadlineExceeded, ModelRejected, RuntimeFailed
-from andon.runtimes import onnx_file, onnx_metadata
+from andon.runtimes import onnx_file, onnx_metadata, tabular
 from andon.runtimes.base import (
     Detection,
     Inference,
@@ -50,7 +50,9 @@ class OnnxRuntime:
         """
         onnx_file.check(path)
 
-    def load(self, path: Path, options: ModelOptions, config: RuntimeConfig) -> "OnnxModel":
+    def load(
+        self, path: Path, options: ModelOptions, config: RuntimeConfig
+    ) -> "OnnxModel | tabular.TabularModel":
         """Load a model, find out what it answers, and warm it up.
 
         Raises:
@@ -59,6 +61,9 @@ class OnnxRuntime:
         """
         self.check(path)
         sessions = Sessions(path, config)
+        if tabular.is_tabular(sessions.wide):
+            sessions.close()
+            return tabular.load(path, options, config)
         try:
             return self._understand(sessions, path, options, config)
         except BaseException:

@@ -17,7 +17,8 @@ from andon.registry.intake import Incoming, Received
 from andon.registry.names import clean_filename, clean_model_name
 from andon.registry.registry import ModelRegistry, mode_of
 from andon.runtimes import formats
-from andon.runtimes.base import LoadedModel, ModelDescription, plain
+from andon.runtimes.base import LoadedModel, ModelDescription, Task, plain
+from andon.runtimes.tabular import TabularModel, describes_rows
 from andon.serving import proving
 from andon.serving.engine import InferenceEngine
 from andon.serving.fleet import report_failed
@@ -70,33 +71,40 @@ class Deployments:
         source: str,
         actor: str,
         activate: bool = True,
+        status: str = "staging",
     ) -> Deployed:
         """Prove a received file, keep it as the next version, and let it serve.
 
         Args:
             received: From `ModelRegistry.receive`; is used up, also when this fails.
             filename: Name it came with.
-            model: Registered model; None is the default model.
+            model: Registered model; None is the default model, of rows for a file that
+                describes rows.
             notes: For people.
             options: What a person overrides, by `ModelOptions` field.
-            source: How it came: "upload", "watch", "cli", "starter".
+            source: How it came: "upload", "watch", "cli", "starter", "training".
             actor: Who did it.
             activate: Whether it serves from now on.
+            status: What it is until it serves: "staging", or "training" where it did not
+                pass its training's gate.
 
         Raises:
             ModelRejected: It is no model that this machine can run; nothing has changed.
             InvalidRequest: The model name or an option cannot be used.
-            Conflict: The same file is there with other options.
+            Conflict: The same file is there with other options; or it takes rows and the
+                model of this name takes pictures, or the other way round.
             StorageFull: The disk or database cannot take it; nothing has changed.
         """
         name = self._settings.default_model
         try:
+            if model is None and describes_rows(received.path):
+                name = self._settings.default_tabular_model
             name = clean_model_name(model or name)
             filename = clean_filename(filename)
             proving.model_options(options)
             with self._engine.fleet.changing(name):
                 deployed = self._deploy(
-                    received, name, filename, notes, options or {}, source, actor, activate
+                    received, name, filename, notes, options or {}, source, actor, activate, status
                 )
         except AndonError as error:
             self._refused(name, filename, error, actor)
@@ -196,6 +204,7 @@ class Deployments:
         source: str,
         actor: str,
         activate: bool,
+        status: str,
     ) -> Deployed:
         """`deploy` with names checked, alone on this model."""
         known = self._registry.find(model, received.sha256)
@@ -207,6 +216,7 @@ class Deployments:
         proof = self._engine.prove(received.path, options)
         loaded = proof.loaded
         try:
+            self._same_kind(model, proof.description)
             record = self._registry.add(
                 received,
                 filename=filename,
@@ -217,6 +227,9 @@ class Deployments:
                 options=options,
                 description=plain(_named(proof.description, received.path, filename)),
                 source=source,
+                status=status,
+                card=loaded.card if isinstance(loaded, TabularModel) else None,
+                reference=loaded.reference if isinstance(loaded, TabularModel) else None,
             )
             log.info(f"Model registered: v{record.version} ({filename})", model=model)
             self._db.models.set_proof(record.id, self._compared(model, proof.proof))
@@ -233,6 +246,28 @@ class Deployments:
             loaded.close()
             raise
         return Deployed(self._db.models.get(model, record.version), duplicate=False)
+
+    def _same_kind(self, model: str, description: ModelDescription) -> None:
+        """A model takes pictures or rows, in all its versions.
+
+        Raises:
+            Conflict: This file takes the other.
+        """
+        rows = description.task is Task.TABULAR
+        versions = self._db.models.list(model)
+        tasks = [task for version in versions if (task := version.description.get("task"))]
+        if tasks:
+            meant = tasks[0] == Task.TABULAR.value
+        elif model in {self._settings.default_model, self._settings.default_tabular_model}:
+            meant = model == self._settings.default_tabular_model
+        else:
+            return
+        if meant is not rows:
+            words = ("rows", "pictures") if meant else ("pictures", "rows")
+            raise Conflict(
+                f"Model {model} takes {words[0]}, and this file takes {words[1]}.",
+                hint="Deploy it under the name of another model.",
+            )
 
     def _again(
         self,

@@ -1,6 +1,6 @@
 """The serving engine: what serves, and the interface scripts use.
 
-How one picture is answered is `answering`; which versions are loaded is `fleet`'s
+How one picture is answered is `answering`, one row `rows`; which versions are loaded is `fleet`'s
 business. Here both meet, with the names of the documented Python interface.
 """
 
@@ -18,10 +18,10 @@ from andon.registry.registry import ModelRegistry
 from andon.runtimes.base import LoadedModel, ModelDescription
 from andon.runtimes.images import decode
 from andon.serving import annotate, proving
-from andon.serving.answering import Answering
 from andon.serving.answers import InferenceResult
 from andon.serving.fleet import Fleet, report_failed
 from andon.serving.metrics import ServingMetrics
+from andon.serving.rows import RowAnswering
 from andon.serving.slots import Slot, SlotState
 from andon.settings import Settings
 from andon.store.database import Database
@@ -31,8 +31,8 @@ from andon.store.records import ModelVersion
 log = structlog.get_logger("andon.serving")
 
 
-class InferenceEngine(Answering):
-    """Answers pictures with the active versions.
+class InferenceEngine(RowAnswering):
+    """Answers pictures and rows with the active versions.
 
     Works on a bare database and registry; a version is then loaded when it is first asked
     for. A server calls `start`, which loads everything and decides what to do about

@@ -17,6 +17,7 @@ import structlog
 from andon.errors import AndonError, ModelNotLoaded, NotFound, Unavailable
 from andon.registry.registry import ModelRegistry
 from andon.runtimes.base import LoadedModel
+from andon.runtimes.tabular import TabularModel
 from andon.serving import proving
 from andon.serving.answers import default_threshold
 from andon.serving.metrics import ServingMetrics
@@ -367,10 +368,15 @@ class Fleet:
                 self._retire(self._guests.pop(key))
 
     def _slot(self, version: ModelVersion, loaded: LoadedModel) -> Slot:
+        if isinstance(loaded, TabularModel):
+            # Measured in training; the installation's setting is about pictures.
+            threshold = loaded.schema.threshold
+        else:
+            threshold = default_threshold(version, loaded.description, self._settings)
         return Slot(
             version,
             loaded,
-            threshold=default_threshold(version, loaded.description, self._settings),
+            threshold=threshold,
             meters=self._metrics.version(version.model, version.version),
             since=now(),
         )

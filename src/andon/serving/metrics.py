@@ -14,6 +14,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from andon.serving.cache import Known
 
 _LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+# Rows take less time than any picture.
+_ALL_LATENCY = (0.00025, 0.0005, 0.001, 0.0025, *_LATENCY)
 _CONFIDENCE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 
 
@@ -82,7 +84,10 @@ class ServingMetrics:
 
         version = ["model", "model_version"]
         self.all_inferences = Counter(
-            "andon_inferences_total", "Pictures answered.", [*version, "status"], registry=where
+            "andon_inferences_total",
+            "Pictures and rows answered.",
+            [*version, "status"],
+            registry=where,
         )
         self.all_cached = Counter(
             "andon_cached_answers_total",
@@ -95,16 +100,16 @@ class ServingMetrics:
         )
         self.all_latency = Histogram(
             "andon_inference_latency_seconds",
-            "Time the model took for one picture.",
+            "Time the model took for one picture or row.",
             version,
-            buckets=_LATENCY,
+            buckets=_ALL_LATENCY,
             registry=where,
         )
         self.all_answer_latency = Histogram(
             "andon_answer_latency_seconds",
-            "Time from a picture's arrival to its finished answer, waiting included.",
+            "Time from a picture's or row's arrival to its finished answer, waiting included.",
             version,
-            buckets=_LATENCY,
+            buckets=_ALL_LATENCY,
             registry=where,
         )
         self.all_deployments = Counter(
@@ -126,7 +131,7 @@ class ServingMetrics:
             registry=where,
         )
         self.pending = Gauge(
-            "andon_inference_queue_size", "Pictures that wait or run.", registry=where
+            "andon_inference_queue_size", "Pictures and rows that wait or run.", registry=where
         )
         self.saturated = Counter(
             "andon_saturated_total", "Requests turned away because all was busy.", registry=where
@@ -224,10 +229,23 @@ class VersionMeters:
             for score in scores:
                 self._confidence.observe(score)
 
-    def error(self) -> None:
-        """Count one request that got no answer."""
+    def row(self, latency_ms: float, count: int = 1) -> None:
+        """Count answered rows; `latency_ms` is that of each."""
+        for counter in self._success:
+            counter.inc(count)
+        for _ in range(count):
+            self._answer_latency.observe(latency_ms / 1000)
+
+    def inference(self, seconds: float, count: int) -> None:
+        """Count what the model took for each of `count` rows."""
+        for histogram in self._latency:
+            for _ in range(count):
+                histogram.observe(seconds)
+
+    def error(self, count: int = 1) -> None:
+        """Count requests that got no answer."""
         for counter in self._error:
-            counter.inc()
+            counter.inc(count)
 
     def _counters(self, label: str) -> list[Counter]:
         found = self._found.get(label)

@@ -1,4 +1,4 @@
-"""A version is proven before it serves: loaded, warmed and run on a sample.
+"""A version is proven before it serves: loaded, warmed and run on a sample picture or row.
 
 What a file claims is checked by `runtimes`; proving shows that this machine can run it,
 and how fast.
@@ -7,6 +7,7 @@ and how fast.
 import os
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,12 @@ from andon.runtimes.base import (
     RuntimeConfig,
 )
 from andon.runtimes.images import noise_pixels
+from andon.runtimes.tabular import TabularModel, trial_rows
 from andon.settings import Settings
 
 _SAMPLE_RUNS = 3
+# Of a row: so short that the first runs are not like the others.
+_SAMPLE_ROWS = 50
 _MAX_DEFAULT_WORKERS = 4
 
 
@@ -104,7 +108,7 @@ def load(path: Path, options: dict[str, Any] | None, settings: Settings) -> Load
 
 
 def prove(path: Path, options: dict[str, Any] | None, settings: Settings) -> Proof:
-    """Load a model file and run it on a sample picture.
+    """Load a model file and run it on a sample picture, or on a typical row.
 
     Args:
         path: The file; an `.eim` must be executable.
@@ -113,7 +117,7 @@ def prove(path: Path, options: dict[str, Any] | None, settings: Settings) -> Pro
 
     Returns:
         The proof. `proof` holds `loaded_ms`, `latency_ms` (median of a few runs) and
-        `sample` ("640x640x3").
+        `sample` ("640x640x3", "a row of 13 features").
 
     Raises:
         ModelRejected: It does not load, or does not answer.
@@ -123,23 +127,38 @@ def prove(path: Path, options: dict[str, Any] | None, settings: Settings) -> Pro
     try:
         loaded_ms = (time.perf_counter() - started) * 1000
         description = loaded.description
-        picture = sample(description)
-        runs = [_timed_run(loaded, picture, settings) for _ in range(_SAMPLE_RUNS)]
+        shown, runs = _sampled(loaded, settings)
     except BaseException as error:
         loaded.close()
         if not isinstance(error, Exception):
             raise
         why = error.detail if isinstance(error, AndonError) else f"{type(error).__name__}: {error}."
         raise ModelRejected(
-            f"The model loads, but does not answer a sample picture: {why}",
-            hint="Try the model outside Andon with a picture of the same size.",
+            f"The model loads, but does not answer a sample: {why}",
+            hint="Try the model outside Andon with a picture of the same size, or a typical row.",
         ) from error
     proof = {
         "loaded_ms": round(loaded_ms, 1),
         "latency_ms": round(statistics.median(runs), 2),
-        "sample": f"{description.width}x{description.height}x{description.channels}",
+        "sample": shown,
     }
     return Proof(loaded, description, proof)
+
+
+def _sampled(loaded: LoadedModel, settings: Settings) -> tuple[str, list[float]]:
+    """What a model was run on, and the milliseconds of each run."""
+    if isinstance(loaded, TabularModel):
+        row = trial_rows(loaded.schema)[:1]
+        return f"a row of {row.shape[1]} features", [
+            _timed(lambda deadline: loaded.infer_rows(row, deadline=deadline), settings)
+            for _ in range(_SAMPLE_ROWS)
+        ]
+    about = loaded.description
+    picture = sample(about)
+    return f"{about.width}x{about.height}x{about.channels}", [
+        _timed(lambda deadline: loaded.infer(picture, deadline=deadline), settings)
+        for _ in range(_SAMPLE_RUNS)
+    ]
 
 
 def sample(description: ModelDescription) -> Picture:
@@ -156,8 +175,8 @@ def sample(description: ModelDescription) -> Picture:
     return Picture(pixels, width, height, "PNG")
 
 
-def _timed_run(loaded: LoadedModel, picture: Picture, settings: Settings) -> float:
-    """Milliseconds of one inference."""
+def _timed(run: Callable[[float], Any], settings: Settings) -> float:
+    """Milliseconds of one inference; it is told its deadline."""
     started = time.perf_counter()
-    loaded.infer(picture, deadline=time.monotonic() + settings.request_timeout)
+    run(time.monotonic() + settings.request_timeout)
     return (time.perf_counter() - started) * 1000

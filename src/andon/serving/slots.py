@@ -15,10 +15,15 @@ from typing import Any, TypeVar
 import msgspec
 
 from andon.runtimes.base import LoadedModel
+from andon.runtimes.tabular import TabularModel
 from andon.serving.metrics import VersionMeters
+from andon.serving.row_answers import Judge
 from andon.store.records import ModelVersion
 
 Result = TypeVar("Result")
+
+_QUICK_MS = 0.3
+"""A model that answers a row sooner may run on the event loop: waking a thread takes longer."""
 
 
 class SlotState(msgspec.Struct, frozen=True):
@@ -49,6 +54,11 @@ class Slot:
         threshold: Confidence threshold where a request names none.
         meters: Where its numbers are counted.
         since: When it took over.
+
+    Attributes:
+        tabular: The model where it takes rows, else None.
+        judge: What makes answers of its probabilities; None of pictures.
+        quick: Whether rows may be answered on the event loop.
     """
 
     def __init__(
@@ -65,6 +75,9 @@ class Slot:
         self.threshold = threshold
         self.meters = meters
         self.since = since
+        self.tabular = model if isinstance(model, TabularModel) else None
+        self.judge = None if self.tabular is None else Judge(version, self.tabular.schema)
+        self.quick = self.tabular is not None and self.tabular.row_ms < _QUICK_MS
         self.gray = model.description.channels == 1
         # One thread more than the model can use: it decodes the next picture meanwhile.
         self._pool = ThreadPoolExecutor(

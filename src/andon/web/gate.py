@@ -122,7 +122,9 @@ class Gate:
             if refusal is not None:
                 await refusal(scope, exchange.receive, exchange.send)
                 return
-            await self._app(scope, exchange.receive, exchange.send)
+            # Hot routes need nothing of the framework, whose way to them is a tenth of a row's.
+            answer = self._routes.plain(scope["method"], path) or self._app
+            await answer(scope, exchange.receive, exchange.send)
         except ClientGone:
             raise
         except AndonError as error:

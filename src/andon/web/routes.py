@@ -1,9 +1,14 @@
-"""What paths exist and which methods they take, for OPTIONS, `Allow` and metric labels."""
+"""What paths exist and which methods they take, for OPTIONS, `Allow` and metric labels.
 
+And which paths are answered by plain ASGI applications, which need nothing of the framework.
+"""
+
+import inspect
 import re
 from collections.abc import Iterable
 
 from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp
 
 # For metrics: a path nobody serves must not become a label of its own.
 UNMATCHED = "unmatched"
@@ -14,6 +19,7 @@ class RouteTable:
 
     def __init__(self) -> None:
         self._routes: list[tuple[re.Pattern[str], str, frozenset[str]]] = []
+        self._plain: dict[tuple[str, str], ASGIApp] = {}
 
     def fill(self, routes: Iterable[BaseRoute]) -> None:
         """Learn the routes."""
@@ -21,8 +27,15 @@ class RouteTable:
             if isinstance(route, Route):
                 methods = frozenset(route.methods or {"GET"})
                 self._routes.append((route.path_regex, route.path_format, methods))
+                if not inspect.isroutine(route.endpoint) and not route.param_convertors:
+                    for method in methods:
+                        self._plain.setdefault((method, route.path), route.app)
             elif isinstance(route, Mount):
                 self._routes.append((route.path_regex, route.path, frozenset({"GET"})))
+
+    def plain(self, method: str, path: str) -> ASGIApp | None:
+        """The ASGI application behind a path without parameters; None where there is none."""
+        return self._plain.get((method, path))
 
     def allowed(self, path: str) -> list[str]:
         """The methods of a path, in the order of the alphabet; empty: it does not exist."""

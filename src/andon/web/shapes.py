@@ -110,8 +110,17 @@ class LoggedPrediction(msgspec.Struct, kw_only=True):
     image_height: int | None
     detections: list[Detection]
     confidence_scores: list[float]
-    prediction: Annotated[str | None, Meta(description="Best class, of a classification.")]
+    features: Annotated[
+        dict[str, Any] | None, Meta(description="Of a row, as it was given; null of a picture.")
+    ]
+    prediction: Annotated[
+        str | None,
+        Meta(description="Best class of a classification; of a row, the class answered."),
+    ]
     probability: float | None
+    actual: Annotated[
+        Any, Meta(description="What it should have been, by feedback; null: unknown.")
+    ]
     threshold: float | None
     cached: bool
     inference_time: Seconds
@@ -140,8 +149,10 @@ class LoggedPrediction(msgspec.Struct, kw_only=True):
             image_height=row.image_height,
             detections=msgspec.convert(row.detections, list[Detection]),
             confidence_scores=row.confidence_scores,
+            features=row.features,
             prediction=row.prediction,
             probability=row.probability,
+            actual=row.actual,
             threshold=row.threshold,
             cached=row.cached,
             inference_time=row.inference_time,

@@ -1,4 +1,4 @@
-"""The hot route: a picture in, what the model finds in it out.
+"""The hot route: a picture or a row in, what the model finds in it out.
 
 A plain ASGI application instead of a FastAPI function: on this path everything around the
 model counts. It is described for the OpenAPI document by the placeholder beside it.
@@ -8,38 +8,53 @@ import asyncio
 from typing import Any
 from urllib.parse import parse_qsl
 
-import msgspec
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from andon.errors import (
-    InvalidRequest,
-    NotFound,
     Saturated,
-    TooLarge,
     UnsupportedMedia,
     UnusableUpload,
 )
 from andon.platform import Platform
 from andon.registry.names import clean_filename
 from andon.web import openapi
+from andon.web.api import rows
 from andon.web.multipart import OVERHEAD_BYTES, Form, FormLimits, Upload, read_form
 from andon.web.parameters import known_model, number, short_text, yes_or_no
-from andon.web.problems import ClientGone
+from andon.web.row_shapes import RowPrediction, SentRow
 from andon.web.shapes import JobAccepted, PredictionAnswer, encode
 
 PATHS = ("/api/predict", "/predict")
 
 _EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp")
 _JSON = b"application/json"
-_MAX_ROW_BYTES = 64 * 1024
 # Pictures being received or answered at a time: many small ones, or a few of the largest.
 _LARGEST_AT_A_TIME = 16
 # A queued picture is decoded (to refuse it now) and flushed to disk; both are heavy.
 _QUEUED_AT_A_TIME = 4
 _LEAST_BUDGET = 64 * 1024 * 1024
+_FIELDS: dict[str, dict[str, Any]] = {
+    "threshold": {
+        "type": "number",
+        "minimum": 0,
+        "description": "Lowest confidence of an answered detection.",
+    },
+    "model": {"type": "string", "maxLength": 64, "description": "Registered model."},
+    "async": {"type": "boolean", "default": False},
+    "subject": {
+        "type": "string",
+        "maxLength": 255,
+        "description": "What is inspected, e.g. a serial number.",
+    },
+    "request_id": {
+        "type": "string",
+        "maxLength": 255,
+        "description": "Your own id, kept in the log.",
+    },
+}
 _OK = [(b"content-type", b"application/json")]
 
 
@@ -130,7 +145,9 @@ class Predict:
         """Read, ask the engine, answer."""
         content_type = _header(scope, b"content-type")
         if content_type[:16].lower() == _JSON:
-            await self._row(receive)
+            body = await rows.answer_row(self._platform, receive, scope["query_string"])
+            await _reply(send, 200, body)
+            return
         taken = 0
 
         def count(size: int) -> None:
@@ -143,9 +160,7 @@ class Predict:
             status, body = await self._answer(scope, form)
         finally:
             self._budget.give_back(taken)
-        length = (b"content-length", b"%d" % len(body))
-        await send({"type": "http.response.start", "status": status, "headers": [*_OK, length]})
-        await send({"type": "http.response.body", "body": body})
+        await _reply(send, status, body)
 
     async def _answer(self, scope: Scope, form: Form) -> tuple[int, bytes]:
         picture = the_picture(form)
@@ -179,37 +194,6 @@ class Predict:
         async with self._queueing:
             return encode(await run_in_threadpool(enqueue))
 
-    async def _row(self, receive: Receive) -> None:
-        """A JSON body is a row for a tabular model; say which model that could have been.
-
-        Raises:
-            NotFound: No such model, or none that takes rows.
-            UnsupportedMedia: The named model takes pictures.
-        """
-        raw = await _read(receive, _MAX_ROW_BYTES)
-        try:
-            row = msgspec.json.decode(raw, type=dict[str, Any])
-        except msgspec.ValidationError as error:
-            raise InvalidRequest(f"The row is not valid: {error}.") from None
-        except msgspec.DecodeError as error:
-            raise UnusableUpload(f"The body is not JSON: {error}.") from None
-        name = row.get("model")
-        if name is None:
-            raise NotFound(
-                "No tabular model is registered, so a JSON row cannot be answered.",
-                hint="Send a picture as multipart/form-data in the field `image`.",
-            )
-        if not isinstance(name, str):
-            raise InvalidRequest(
-                "The request is not valid: model must be text.",
-                errors=[{"field": "model", "detail": "must be text"}],
-            )
-        model = await run_in_threadpool(known_model, self._platform, name)
-        raise UnsupportedMedia(
-            f"Model {model} takes pictures, not JSON rows.",
-            hint="Send multipart/form-data with the picture in the field `image`.",
-        )
-
 
 def routes(platform: Platform, budget: Budget) -> list[Route]:
     """The routes themselves; they go first, so that finding them costs nothing."""
@@ -222,54 +206,39 @@ def described() -> APIRouter:
     shown = APIRouter(tags=["inspection"])
 
     async def predict() -> None:
-        """Inspect a picture and log the answer; it is sent after the log row is committed.
+        """Answer a picture or a row; the answer is sent after its log row is committed.
 
-        `async=true` queues the picture instead and answers 202 with a `job_id`. A JSON body is a
-        row for a tabular model.
+        `async=true` queues the picture instead and answers 202 with a `job_id`. JSON is a row for
+        a tabular model: its fields alone, for the default one, or inside `features`.
         """
 
     responses = openapi.answers(
         PredictionAnswer, 400, 404, 408, 413, 415, 422, 503, about="What the model found."
     )
+    # The same operation for rows (decision 13).
+    responses[200]["content"]["application/json"]["schema"] = {
+        "oneOf": [openapi.schema_of(PredictionAnswer), openapi.schema_of(RowPrediction)]
+    }
     responses[202] = {
         "description": "Queued, with `async=true`.",
         "content": {"application/json": {"schema": openapi.schema_of(JobAccepted)}},
     }
+    body = openapi.form(
+        {"image": "JPEG, PNG or BMP. The field may also be called `file`."},
+        _FIELDS,
+        example='curl -F "image=@board.jpg" http://127.0.0.1:8080/api/predict',
+    )
+    body["requestBody"]["content"]["application/json"] = {"schema": openapi.schema_of(SentRow)}
     for path in PATHS:
         shown.add_api_route(
             path,
             predict,
             methods=["POST"],
-            summary="Inspect a picture" + ("" if path == PATHS[0] else " (same as /api/predict)"),
+            summary="Inspect a picture or a row"
+            + ("" if path == PATHS[0] else " (same as /api/predict)"),
             operation_id="predict" if path == PATHS[0] else "predict_short",
             responses=responses,
-            openapi_extra=openapi.form(
-                {"image": "JPEG, PNG or BMP. The field may also be called `file`."},
-                {
-                    "threshold": {
-                        "type": "number",
-                        "minimum": 0,
-                        "description": "Lowest confidence of an answered detection.",
-                    },
-                    "model": {
-                        "type": "string",
-                        "maxLength": 64,
-                        "description": "Registered model.",
-                    },
-                    "async": {"type": "boolean", "default": False},
-                    "subject": {
-                        "type": "string",
-                        "maxLength": 255,
-                        "description": "What is inspected, e.g. a serial number.",
-                    },
-                    "request_id": {
-                        "type": "string",
-                        "maxLength": 255,
-                        "description": "Your own id, kept in the log.",
-                    },
-                },
-                example='curl -F "image=@board.jpg" http://127.0.0.1:8080/api/predict',
-            ),
+            openapi_extra=body,
         )
     return shown
 
@@ -279,28 +248,14 @@ def body_limit(platform: Platform) -> int:
     return platform.settings.max_image_bytes + OVERHEAD_BYTES
 
 
+async def _reply(send: Send, status: int, body: bytes) -> None:
+    length = (b"content-length", b"%d" % len(body))
+    await send({"type": "http.response.start", "status": status, "headers": [*_OK, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
 def _header(scope: Scope, wanted: bytes) -> bytes:
     for name, value in scope["headers"]:
         if name == wanted:
             return bytes(value)
     return b""
-
-
-async def _read(receive: Receive, limit: int) -> bytes:
-    """A small body, whole.
-
-    Raises:
-        TooLarge: It has more than `limit` bytes.
-        ClientGone: It never became complete.
-    """
-    body = b""
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise ClientGone
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-        if len(body) > limit:
-            raise TooLarge(f"The row exceeds {limit} bytes.", hint="Send one row per request.")
-    return body
