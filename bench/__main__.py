@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 import andon
-from bench import floor, footprint, peer_race, pictures, serving
+from bench import floor, footprint, peer_race, pictures, row_race, rows, serving
 
 STARTER = Path(andon.__file__).parent / "starter" / "pcb.onnx"
-PARTS = ("footprint", "serving", "floor")
+PARTS = ("footprint", "serving", "rows", "floor", "training")
 
 
 def main() -> None:
@@ -42,8 +42,14 @@ def main() -> None:
     )
     options = parser.parse_args()
     results: dict[str, Any] = {"machine": _machine()}
-    if options.peers or set(options.only) != {"floor"}:
+    if "serving" in options.only or (not options.peers and "footprint" in options.only):
         _measure_serving(options, results)
+    if options.peers and "rows" in options.only:
+        results["row_peers"] = row_race.race(
+            options.peers.absolute(), rounds=options.rounds, seconds=options.seconds
+        )
+    if not options.peers and "rows" in options.only:
+        results["rows"] = rows.measure(rounds=options.rounds, seconds=options.seconds)
     if not options.peers and "floor" in options.only:
         results["floor"] = floor.measure(
             rounds=options.rounds,
@@ -51,6 +57,11 @@ def main() -> None:
             stream_events=options.stream_events,
             windows=options.rounds,
         )
+    if not options.peers and "training" in options.only:
+        # The learning libraries are loaded for this part alone.
+        from bench import training  # noqa: PLC0415
+
+        results["training"] = training.measure()
     options.json.write_text(json.dumps(results, indent=2) + "\n")
     _print(results)
 
@@ -125,10 +136,10 @@ def _print(results: dict[str, Any]) -> None:
 
 
 def _rows(results: dict[str, Any]) -> list[tuple[str, str, str]]:
-    rows: list[tuple[str, str, str]] = []
+    found: list[tuple[str, str, str]] = []
     if "serving" in results:
         run = results["serving"]
-        rows += [
+        found += [
             ("bare decode + ONNX Runtime loop", f"{run['bare_per_second']:.1f} /s", ""),
             ("POST /api/predict at saturation", f"{run['served_per_second']:.1f} /s", ""),
             ("ratio to the bare loop", f"{run['throughput_ratio']:.3f}", ">= 0.95"),
@@ -144,7 +155,7 @@ def _rows(results: dict[str, Any]) -> list[tuple[str, str, str]]:
         ]
     if "footprint" in results:
         size = results["footprint"]
-        rows += [
+        found += [
             ("start to ready", f"{size['start_seconds']:.2f} s", "<= 2 s"),
             ("idle memory, RSS", f"{size['idle_rss_mib']:.0f} MiB", "<= 130"),
             ("core installation", f"{size['core_mib']:.0f} MiB", "<= 220"),
@@ -152,14 +163,22 @@ def _rows(results: dict[str, Any]) -> list[tuple[str, str, str]]:
         ]
     if "peers" in results:
         peers = results["peers"]
-        rows += [(name, f"{rate:.1f} /s", "") for name, rate in peers["per_second"].items()]
-        rows += [
+        found += [(name, f"{rate:.1f} /s", "") for name, rate in peers["per_second"].items()]
+        found += [
             ("Andon / LitServe at its best", f"{peers['andon_vs_litserve']:.2f}", ">= 1"),
             ("Andon / MLServer at its best", f"{peers['andon_vs_mlserver']:.2f}", ">= 1"),
         ]
+    if "rows" in results:
+        found += rows.rows(results["rows"])
+    if "row_peers" in results:
+        found += row_race.table_rows(results["row_peers"])
     if "floor" in results:
-        rows += floor.rows(results["floor"])
-    return rows
+        found += floor.rows(results["floor"])
+    if "training" in results:
+        from bench import training  # noqa: PLC0415
+
+        found += training.rows(results["training"])
+    return found
 
 
 if __name__ == "__main__":

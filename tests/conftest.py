@@ -37,6 +37,8 @@ def a_clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     patch.setenv("ANDON_HOME", str(tmp_path_factory.mktemp("andon-home")))
     patch.setenv("NO_COLOR", "1")
     patch.setenv("COLUMNS", "120")
+    # Where MLflow is installed it would be started with every training. Its own tests turn it on.
+    patch.setenv("ANDON_MLFLOW_TRACKING_URI", "off")
     yield
     patch.undo()
 

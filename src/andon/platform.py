@@ -7,6 +7,7 @@ same installation without threads of its own, beside a running server or without
 import fcntl
 import os
 import threading
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,7 +20,8 @@ from andon.events.counting import EventMetrics
 from andon.events.floor_gauges import FloorGauges
 from andon.events.intake import EventIntake
 from andon.events.mqtt import MqttIntake
-from andon.jobs.queue import JobQueue
+from andon.jobs.queue import JobQueue, Lane
+from andon.jobs.schedule import TICK, Schedule
 from andon.logs import logging_setup
 from andon.registry.registry import ModelRegistry
 from andon.serving import housekeeping, predict_jobs
@@ -33,11 +35,20 @@ from andon.settings import Settings
 from andon.store.database import Database
 from andon.store.pictures import Pictures
 from andon.store.records import Job
+from andon.store.training_runs import TrainingRun
+from andon.training import mlflow_mirror, retraining
+from andon.training.catalog import RecipeInfo
+from andon.training.mlflow_mirror import MirrorJobs, MirrorWatch
+from andon.training.retraining import Retraining
+from andon.training.runs import Trainings
 
 log = structlog.get_logger("andon.platform")
 
 REFRESH_SECONDS = 1.0
 """How soon a server notices what another process activated, seconds."""
+
+DEAD_SECONDS = 5.0
+"""How soon a server notices that nobody runs a training any more, seconds."""
 
 
 class Platform:
@@ -79,20 +90,52 @@ class Platform:
         self.events = EventIntake(self.db, settings, self.event_metrics)
         self.mqtt: MqttIntake | None = None
         self._predict_jobs = PredictJobs(self.engine)
+        self.trainings = Trainings(self.db, self.deployments, self.registry, settings)
+        self._retraining = Retraining(self.db, self.trainings, settings)
         self.jobs = JobQueue(
             self.db,
             settings,
-            {predict_jobs.KIND: self._predict_jobs.run},
+            {
+                predict_jobs.KIND: self._predict_jobs.run,
+                retraining.KIND: self._retraining.run,
+                mlflow_mirror.KIND: MirrorJobs(settings, self.db).run,
+            },
             # The home lock keeps other servers away, and only servers run jobs.
             alone=self.db.dialect == "sqlite",
+            lanes={
+                retraining.KIND: Lane(workers=1, attempts=retraining.ATTEMPTS),
+                mlflow_mirror.KIND: Lane(workers=1, attempts=3),
+            },
+        )
+        self.schedule = Schedule(
+            self.db,
+            retraining.SCHEDULE,
+            settings.retrain_cron,
+            self._retrain_on_schedule,
+            setting="ANDON_RETRAIN_CRON",
+        )
+        self._telemetry_days = Schedule(
+            self.db,
+            "mlflow-telemetry",
+            mlflow_mirror.TELEMETRY_CRON,
+            lambda due: mlflow_mirror.telemetry_later(self.jobs.enqueue, self.db, settings, due),
+            setting="TELEMETRY_CRON",
         )
         self._periodic = [
             Periodic("refresh", REFRESH_SECONDS, self.engine.refresh),
             Periodic(
                 "housekeeping",
                 housekeeping.INTERVAL,
-                lambda: housekeeping.sweep(self.pictures, settings),
+                self._sweep,
                 at_once=True,
+            ),
+            Periodic("dead-trainings", DEAD_SECONDS, self.trainings.fail_dead, at_once=True),
+            Periodic("schedule", TICK, self.schedule.tick, at_once=True),
+            Periodic("telemetry-days", TICK, self._telemetry_days.tick),
+            Periodic(
+                "mlflow",
+                mlflow_mirror.WATCH_SECONDS,
+                MirrorWatch(self.jobs.enqueue, self.db, settings).look,
             ),
         ]
         queued = Gauge("andon_jobs_queued", "Jobs that wait.", registry=self.collector)
@@ -112,11 +155,13 @@ class Platform:
                 when they are first asked for.
 
         Raises:
-            ConfigurationError: Another server runs on this installation.
+            ConfigurationError: Another server runs on this installation, or the settings say
+                nothing that can be done.
         """
         logging_setup(self.settings, serve=serve)
         if not serve:
             return
+        self.schedule.check()
         self._lock_home()
         try:
             for mended in self.registry.reconcile():
@@ -147,6 +192,7 @@ class Platform:
                     periodic.stop()
                 if self.mqtt is not None:
                     self.mqtt.stop()
+                self.trainings.stop()
                 self.jobs.stop()
             self.engine.stop()
             self.db.close()
@@ -170,6 +216,32 @@ class Platform:
         """
         self.jobs.require_room()
         return self.jobs.enqueue(predict_jobs.KIND, self._predict_jobs.payload(data, **asked))
+
+    def retrain(self, **asked: Any) -> TrainingRun:
+        """Queue a training; the run is durable when this returns.
+
+        Args:
+            asked: As `Retraining.ask`: `recipe`, `model`, `seed`, `tuning_trials`, `promote`,
+                `reason`, `source`, `actor`.
+
+        Raises:
+            AndonError: As `Retraining.ask`.
+        """
+        run = self._retraining.ask(**asked)
+        self.jobs.wake()
+        return run
+
+    def scheduled_recipes(self) -> list[RecipeInfo]:
+        """The recipes that the schedule trains again."""
+        return self._retraining.scheduled()
+
+    def _retrain_on_schedule(self, due: datetime) -> None:
+        if self._retraining.due(due):
+            self.jobs.wake()
+
+    def _sweep(self) -> None:
+        housekeeping.sweep(self.pictures, self.settings)
+        self.trainings.sweep()
 
     def _listen(self) -> None:
         """Take events from the broker, where one is set.
@@ -226,6 +298,7 @@ def _make_folders(settings: Settings) -> None:
         settings.deploy,
         settings.uploads,
         settings.output,
+        settings.training,
         settings.log.parent,
     )
     for folder in folders:

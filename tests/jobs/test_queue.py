@@ -6,8 +6,9 @@ import pytest
 from andon import Database
 from andon.errors import Saturated, UnusableUpload
 from andon.jobs import queue
-from andon.jobs.queue import JobQueue
+from andon.jobs.queue import JobQueue, Lane
 from andon.settings import Settings
+from andon.store.jobs import JobGivenUp, JobInterrupted
 
 
 @pytest.fixture
@@ -23,9 +24,9 @@ def running(db, tmp_path):
     """Starts queues, and stops them."""
     started = []
 
-    def start(handlers, *, alone=False, **given) -> JobQueue:
+    def start(handlers, *, alone=False, lanes=None, **given) -> JobQueue:
         settings = Settings(home=tmp_path, _env_file=None, **given)
-        made = JobQueue(db, settings, handlers, alone=alone)
+        made = JobQueue(db, settings, handlers, alone=alone, lanes=lanes)
         made.start()
         started.append(made)
         return made
@@ -182,3 +183,77 @@ def test_stopping_finishes_what_runs(db, running):
     jobs.stop()
     assert db.jobs.get(first.id).status == "succeeded"
     assert db.jobs.get(second.id).status == "queued"
+
+
+def test_a_lane_of_its_own_keeps_nobody_waiting(db, running):
+    """A training takes an hour; pictures are answered meanwhile."""
+    free = threading.Event()
+    handlers = {"train": lambda job: free.wait(10), "predict": lambda job: "done"}
+    jobs = running(handlers, lanes={"train": Lane()})
+    long = jobs.enqueue("train", {})
+    assert until_done(db, jobs.enqueue("predict", {}).id, seconds=5).result == "done"
+    assert db.jobs.get(long.id).status == "running"
+    free.set()
+    until_done(db, long.id)
+
+
+def test_a_lane_runs_one_job_at_a_time(db, running):
+    """As many as it has workers."""
+    at_once, most = [], []
+
+    def handler(job):
+        at_once.append(job.id)
+        most.append(len(at_once))
+        time.sleep(0.1)
+        at_once.remove(job.id)
+
+    jobs = running({"train": handler}, lanes={"train": Lane(workers=1)}, job_workers=4)
+    for job in [jobs.enqueue("train", {}) for _ in range(3)]:
+        until_done(db, job.id)
+    assert max(most) == 1
+
+
+def test_a_kind_without_a_handler_waits_for_a_process_that_has_one(db, running):
+    """An older server beside a newer one takes only what it knows."""
+    job = db.jobs.add("unknown", {})
+    running({"x": lambda job: "done"})
+    time.sleep(0.3)
+    assert db.jobs.get(job.id).status == "queued"
+
+
+def test_an_interrupted_job_waits_and_loses_no_attempt(db, running):
+    """Its process ends; that is no fault of the job."""
+
+    def handler(job):
+        raise JobInterrupted
+
+    jobs = running({"train": handler}, lanes={"train": Lane(attempts=1)})
+    job = jobs.enqueue("train", {})
+    time.sleep(0.3)
+    jobs.stop()
+    found = db.jobs.get(job.id)
+    assert (found.status, found.attempts) == ("queued", 0)
+
+
+def test_a_job_that_is_given_up_is_not_tried_again(db, running):
+    """The handler knows that it would not help."""
+
+    def handler(job):
+        raise JobGivenUp("The target has one class.")
+
+    job = until_done(db, running({"x": handler}).enqueue("x", {}).id)
+    assert (job.status, job.attempts, job.error) == ("failed", 1, "The target has one class.")
+
+
+def test_a_lane_has_its_own_limit_of_attempts(db, running):
+    """What died twice with its server is not begun a third time."""
+    job = db.jobs.add("train", {})
+    for _ in range(2):
+        db.jobs.claim("dead:1:worker", -1)
+        db.jobs.requeue_expired(max_attempts=5, special={"train": 2})
+    assert db.jobs.get(job.id).status == "failed"
+    other = db.jobs.add("x", {})
+    for _ in range(2):
+        db.jobs.claim("dead:1:worker", -1)
+        db.jobs.requeue_expired(max_attempts=5, special={"train": 2})
+    assert db.jobs.get(other.id).status == "queued"

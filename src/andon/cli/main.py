@@ -17,11 +17,14 @@ from andon.cli import (
     demo,
     doctor,
     evaluate,
+    feedback,
+    mlflow,
     models,
     predict,
     send,
     serve,
     simulate,
+    train,
     train_starter,
 )
 from andon.errors import AndonError
@@ -47,6 +50,10 @@ app.command("predict", short_help="Inspect pictures.")(predict.predict)
 app.command("batch", short_help="Inspect every picture of a folder.")(batch.batch)
 app.command("compare", short_help="Inspect one picture with two versions.")(compare.compare)
 app.command("evaluate", short_help="Measure a detector on labelled pictures.")(evaluate.evaluate)
+app.command("train", short_help="Train a model of rows, and register it.")(train.train)
+app.add_typer(train.runs, name="runs", short_help="Trainings: list, show, cancel.")
+app.command("feedback", short_help="Say what answers should have been.")(feedback.feedback)
+app.add_typer(mlflow.app, name="mlflow", short_help="Look at MLflow, send what it lacks.")
 app.command("train-starter", short_help="Train the starter detector anew.")(
     train_starter.train_starter
 )

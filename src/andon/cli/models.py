@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from andon.store.records import ModelVersion
 
 app = typer.Typer(
-    help="List, add, activate, roll back and delete versions of a model.",
+    help="List, add, promote, activate, roll back, compare and delete versions of a model.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 _CHUNK = 1 << 20
+_MOST_SHOWN = 5
 
 
 def _number(text: str) -> int:
@@ -65,6 +66,8 @@ def show(version: Number, home: Home = None, model: Model = None, as_json: Json 
         name = model or platform.settings.default_model
         record = platform.db.models.get(name, version)
         path = platform.registry.get_model_path(version, name)
+        run = platform.db.models.training_run(record.id)
+        report = None if run is None else platform.db.training.get(run).report
     if as_json:
         output.print_json(record)
         return
@@ -84,7 +87,7 @@ def show(version: Number, home: Home = None, model: Model = None, as_json: Json 
             "task": about.get("task"),
             "labels": ", ".join(about.get("labels", [])),
             "input": inputs if about.get("width") else None,
-            "resize": about.get("resize"),
+            "resize": about.get("resize") if about.get("width") else None,
             "head": about.get("head"),
             "warnings": " ".join(about.get("warnings", [])),
             "source": record.source,
@@ -95,9 +98,12 @@ def show(version: Number, home: Home = None, model: Model = None, as_json: Json 
             "mean inference": output.milliseconds(record.avg_inference_time)
             if record.total_inferences
             else None,
+            "algorithm": record.algorithm,
             "notes": record.notes,
         }
     )
+    if record.card:
+        _show_card(record.card, (report or {}).get("gate") or {})
 
 
 @app.command(short_help="Check, prove and register a model file.")
@@ -214,6 +220,112 @@ def activate(
         output.say(f"Model {name} v{version} serves now.")
 
 
+@app.command(short_help="Put a version into production.")
+def promote(
+    version: Number,
+    home: Home = None,
+    model: Model = None,
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Prove a version and put it into production: it serves in place of the active one.
+
+    A version that did not pass the gate of its training goes by `stage` first.
+    """
+    _move(version, "production", home, model, reason, as_json=as_json)
+
+
+@app.command(short_help="Take a version back to staging.")
+def stage(
+    version: Number,
+    home: Home = None,
+    model: Model = None,
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Move a version to staging, from the archive or from a training that missed its gate."""
+    _move(version, "staging", home, model, reason, as_json=as_json)
+
+
+@app.command(short_help="Put a version aside.")
+def archive(
+    version: Number,
+    home: Home = None,
+    model: Model = None,
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Put a version aside that is not to serve. It is kept, and can be staged again."""
+    _move(version, "archived", home, model, reason, as_json=as_json)
+
+
+@app.command(short_help="Compare two versions on the same rows.")
+def compare(
+    version_a: Number,
+    version_b: Number,
+    home: Home = None,
+    model: Model = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option(
+            "--rows",
+            metavar="FILE.csv",
+            exists=True,
+            dir_okay=False,
+            help="Rows to compare on. Default: the newest stored ones with feedback.",
+            show_default=False,
+        ),
+    ] = None,
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column of the true class. Default: actual, else the model's target.",
+            show_default=False,
+        ),
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Ask two versions of a tabular model about the same rows, and show what differs.
+
+    Nothing is logged as a prediction, and no totals change.
+    """
+    with opened(home) as platform:
+        # Comes with NumPy and the engine.
+        from andon.monitoring import comparison  # noqa: PLC0415
+        from andon.monitoring.classes import row_schema  # noqa: PLC0415
+
+        name = model or platform.settings.default_model
+        versions = [platform.db.models.get(name, one) for one in (version_a, version_b)]
+        schemas = [schema for one in versions if (schema := row_schema(one)) is not None]
+        if rows is None or not schemas:
+            given: Any = comparison.stored_rows(platform.db, name)
+        else:
+            given = comparison.csv_rows(rows.read_bytes(), schemas, target)
+        found = comparison.compare_rows(platform.engine.fleet, name, version_a, version_b, given)
+    if as_json:
+        output.print_json(found)
+        return
+    output.table(
+        ["metric", f"v{version_a}", f"v{version_b}", "difference", "95 % interval"],
+        [
+            [
+                metric,
+                f"{one.a:.3f}" if one else None,
+                f"{one.b:.3f}" if one else None,
+                f"{one.difference:+.3f}" if one else None,
+                f"{one.low:+.3f} to {one.high:+.3f}" if one else None,
+            ]
+            for metric, one in found.metrics.items()
+        ],
+        numbers=f"v{version_a}, v{version_b}, difference",
+    )
+    output.say(f"{found.rows} rows, {found.labelled} labelled, {found.flips_total} answered apart.")
+    if found.errors:
+        output.note(f"{found.skipped} rows were skipped. The first: {found.errors[0].detail}")
+    output.say(found.verdict)
+
+
 @app.command(short_help="Go back to the version before.")
 def rollback(
     home: Home = None, model: Model = None, reason: Reason = "", as_json: Json = False
@@ -247,6 +359,63 @@ def delete(
             raise ConfigurationError("Nothing was deleted.", hint="Scripts answer with --yes.")
         platform.deployments.delete(name, version)
     output.say(f"Model {name} v{version} deleted.")
+
+
+def _move(
+    version: int,
+    stage: str,
+    home: Path | None,
+    model: str | None,
+    reason: str,
+    *,
+    as_json: bool,
+) -> None:
+    with opened(home) as platform:
+        # Comes with the engine.
+        from andon.serving.stages import move  # noqa: PLC0415
+
+        name = model or platform.settings.default_model
+        before, after = move(
+            platform.db, platform.deployments, name, version, stage, reason, actor()
+        )
+    if as_json:
+        output.print_json(after)
+    elif after.is_active:
+        output.say(f"Model {name} v{version} serves now.")
+    elif before == after.status:
+        output.say(f"Model {name} v{version} is at stage {before} already.")
+    else:
+        output.say(f"Model {name} v{version}: {before} → {after.status}.")
+
+
+def _show_card(card: dict[str, Any], gate: dict[str, Any]) -> None:
+    """What was measured of a trained version, and what its training made of that."""
+    metrics = (card.get("held_out") or {}).get("metrics") or {}
+    if metrics:
+        output.say()
+        output.table(
+            ["held-out rows", "value", "95 % interval"],
+            [[name, f"{one['value']:.3f}", _interval(one)] for name, one in metrics.items()],
+            numbers="value",
+        )
+    data = card.get("data") or {}
+    important = [str(one.get("feature")) for one in (card.get("importance") or [])[:_MOST_SHOWN]]
+    output.say()
+    output.fields(
+        {
+            "trained on": data.get("origin"),
+            "rows": data.get("rows"),
+            "made up": "yes" if data.get("synthetic") else None,
+            "matters most": ", ".join(important),
+            "gate": ("passed" if gate.get("passed") else "not passed") if gate else None,
+            "why": " ".join(gate.get("reasons") or ()),
+        }
+    )
+
+
+def _interval(figure: dict[str, Any]) -> str | None:
+    low, high = figure.get("low"), figure.get("high")
+    return None if low is None or high is None else f"{low:.3f} to {high:.3f}"
 
 
 def _row(version: "ModelVersion") -> list[object]:

@@ -3,6 +3,8 @@
 A job may run twice (a crash, a lost lease), so handlers are written to be repeatable; its
 result is recorded once. Nothing that was accepted is lost: a job is in the database before
 `enqueue` returns, and stays there until its result is.
+
+Kinds that take long have a lane of their own: the jobs of the others never wait for them.
 """
 
 import os
@@ -12,17 +14,20 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 import structlog
 
 from andon.errors import AndonError, Saturated
 from andon.settings import Settings
 from andon.store.database import Database
+from andon.store.jobs import JobGivenUp, JobInterrupted
 from andon.store.records import Job
 
 log = structlog.get_logger("andon.jobs")
 
 Handler = Callable[[Job], Any]
-"""Runs one job and answers its result as JSON values. Raises what it cannot do."""
+"""Runs one job and answers its result as JSON values. Raises what it cannot do: `JobGivenUp` where
+trying again would not help, `JobInterrupted` where this process ends and the next goes on."""
 
 LEASE = 15.0
 """Seconds a worker may be silent before its job is given to another."""
@@ -34,6 +39,18 @@ _RETRY_LIMIT = 60.0
 _STOP_WAIT = 20.0
 
 
+class Lane(msgspec.Struct, frozen=True):
+    """A kind of job that has threads of its own.
+
+    Attributes:
+        workers: How many.
+        attempts: Times such a job is tried before it counts as failed.
+    """
+
+    workers: int = 1
+    attempts: int = 2
+
+
 class JobQueue:
     """Takes jobs and, once started, runs them.
 
@@ -43,6 +60,8 @@ class JobQueue:
         handlers: What runs each kind.
         alone: Whether no other process can be running jobs of this database: what is marked
             as running at start was then left by a crash and is taken up at once.
+        lanes: The kinds that have threads of their own. Without any job worker
+            (`ANDON_JOB_WORKERS=0`) this process runs none of them either.
     """
 
     def __init__(
@@ -52,11 +71,14 @@ class JobQueue:
         handlers: Mapping[str, Handler],
         *,
         alone: bool = False,
+        lanes: Mapping[str, Lane] | None = None,
     ) -> None:
         self._db = db
         self._settings = settings
         self._handlers = dict(handlers)
         self._alone = alone
+        self._lanes = dict(lanes or {})
+        self._shared = [kind for kind in self._handlers if kind not in self._lanes]
         self._owner = f"{socket.gethostname()[:32]}:{os.getpid()}"
         self._threads: list[threading.Thread] = []
         self._wake = threading.Condition()
@@ -68,15 +90,19 @@ class JobQueue:
     def start(self) -> None:
         """Take up what a crash left, then run jobs until `stop`."""
         left = self._db.jobs.requeue_all_of("") if self._alone else 0
-        left += self._db.jobs.requeue_expired(max_attempts=self._settings.job_attempts)
+        left += self._requeue_expired()
         if left:
             log.warning("Jobs left by a crash were queued again", jobs=left)
         self._stopping.clear()
-        names = [f"andon-job-{number}" for number in range(self._settings.job_workers)]
+        workers = self._settings.job_workers
+        named = [(f"andon-job-{number}", self._shared) for number in range(workers)]
+        for kind, lane in self._lanes.items():
+            count = min(lane.workers, workers)
+            named += [(f"andon-job-{kind}-{number}", [kind]) for number in range(count)]
         self._threads = [
             # Daemons: a program that ends without `stop` must not hang. Its jobs run again.
-            threading.Thread(target=self._work, args=(name,), name=name, daemon=True)
-            for name in names
+            threading.Thread(target=self._work, args=(name, kinds), name=name, daemon=True)
+            for name, kinds in named
         ]
         self._threads.append(
             threading.Thread(target=self._keep, name="andon-job-leases", daemon=True)
@@ -112,9 +138,14 @@ class JobQueue:
             raise ValueError(f"no handler runs jobs of kind {kind!r}")
         self.require_room()
         job = self._db.jobs.add(kind, payload, job_id=job_id)
-        with self._wake:
-            self._wake.notify()
+        self.wake()
         return job
+
+    def wake(self) -> None:
+        """Look for jobs now: somebody has queued one in the database."""
+        with self._wake:
+            # All: which of the threads takes this kind is not known here.
+            self._wake.notify_all()
 
     def require_room(self) -> None:
         """Raise `Saturated` if no further job would be taken."""
@@ -131,11 +162,11 @@ class JobQueue:
 
     # -- Inside -------------------------------------------------------------------------
 
-    def _work(self, name: str) -> None:
+    def _work(self, name: str, kinds: list[str]) -> None:
         """One worker: claim, run, record, again."""
         worker = f"{self._owner}:{name}"
         while not self._stopping.is_set():
-            job = self._claim(worker)
+            job = self._claim(worker, kinds)
             if job is not None:
                 self._run(job, worker)
                 continue
@@ -144,9 +175,9 @@ class JobQueue:
                     # Jobs queued by other processes send no signal: look once a second.
                     self._wake.wait(_POLL)
 
-    def _claim(self, worker: str) -> Job | None:
+    def _claim(self, worker: str, kinds: list[str]) -> Job | None:
         try:
-            return self._db.jobs.claim(worker, LEASE)
+            return self._db.jobs.claim(worker, LEASE, kinds=kinds)
         except AndonError as error:
             log.warning(f"No job could be claimed: {error}")
             self._stopping.wait(_POLL)
@@ -157,12 +188,16 @@ class JobQueue:
         with self._held_lock:
             self._held[job.id] = worker
         try:
-            if job.attempts > self._settings.job_attempts:
+            if job.attempts > self._attempts(job.kind):
                 # It was running when its process died, every time.
                 self._fail(job, worker, "Its worker died each time it ran.", final=True)
                 return
             try:
                 result = self._handlers[job.kind](job)
+            except JobInterrupted:
+                self._release(job, worker)
+            except JobGivenUp as error:
+                self._fail(job, worker, str(error), final=True)
             except AndonError as error:
                 self._fail(job, worker, str(error), final=error.status < 500)
             # A handler's bug must not end the worker; the job keeps what happened.
@@ -183,8 +218,17 @@ class JobQueue:
             # The lease runs out and the job runs again.
             log.warning(f"A job's result could not be recorded: {error}", job=job.id)
 
+    def _release(self, job: Job, worker: str) -> None:
+        """It was no fault of the job: the attempt does not count."""
+        log.info("A job was interrupted and waits for the next start", job=job.id, kind=job.kind)
+        try:
+            self._db.jobs.release(job.id, worker, job.attempts)
+        except AndonError as error:
+            # The lease runs out and the job runs again.
+            log.warning(f"An interrupted job could not be queued: {error}", job=job.id)
+
     def _fail(self, job: Job, worker: str, error: str, *, final: bool) -> None:
-        last = final or job.attempts >= self._settings.job_attempts
+        last = final or job.attempts >= self._attempts(job.kind)
         wait = None if last else min(_RETRY_LIMIT, _RETRY_BASE * 4.0 ** (job.attempts - 1))
         log.warning(
             f"Job failed: {error}", job=job.id, kind=job.kind, attempt=job.attempts, retry_in=wait
@@ -202,13 +246,22 @@ class JobQueue:
             try:
                 for job_id, worker in held.items():
                     self._db.jobs.renew(job_id, worker, LEASE)
-                if self._db.jobs.requeue_expired(max_attempts=self._settings.job_attempts):
-                    with self._wake:
-                        self._wake.notify_all()
+                if self._requeue_expired():
+                    self.wake()
             except AndonError as error:
                 log.warning(f"Job leases could not be renewed: {error}")
             if self._stopping.is_set():
                 time.sleep(0.1)
+
+    def _attempts(self, kind: str) -> int:
+        lane = self._lanes.get(kind)
+        return self._settings.job_attempts if lane is None else lane.attempts
+
+    def _requeue_expired(self) -> int:
+        return self._db.jobs.requeue_expired(
+            max_attempts=self._settings.job_attempts,
+            special={kind: lane.attempts for kind, lane in self._lanes.items()},
+        )
 
     def _busy(self) -> bool:
         with self._held_lock:

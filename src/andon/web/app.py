@@ -21,6 +21,7 @@ from andon.web.api import (
     compare,
     docs,
     events,
+    feedback,
     floor_metrics,
     health,
     jobs,
@@ -29,9 +30,11 @@ from andon.web.api import (
     output,
     predict,
     predictions,
+    row_batch,
     stats,
     taking,
     telemetry,
+    training,
     workers,
 )
 from andon.web.cross_origin import CrossOrigin
@@ -71,13 +74,17 @@ def create_app(platform: Platform) -> FastAPI:
     app.openapi = document.build  # type: ignore[method-assign]
 
     app.router.routes.extend(predict.routes(platform, budget))
+    app.router.routes.extend(row_batch.routes(platform))
     app.router.routes.extend(events.intake_routes(platform))
     app.router.routes.extend(telemetry.intake_routes(platform))
     for router in (
         predict.described(),
+        row_batch.described(),
         compare.router(platform, budget),
         models.router(platform),
         predictions.router(platform),
+        feedback.router(platform),
+        training.router(platform),
         output.router(platform),
         jobs.router(platform),
         events.router(platform),
@@ -105,7 +112,10 @@ def create_app(platform: Platform) -> FastAPI:
         routes=table,
         file_limits={
             **dict.fromkeys((*predict.PATHS, compare.PATH), predict.body_limit(platform)),
+            **dict.fromkeys(row_batch.PATHS, row_batch.body_limit(platform)),
             models.UPLOAD: models.body_limit(platform),
+            models.COMPARE: models.comparison_limit(platform),
+            feedback.BATCH: feedback.body_limit(platform),
             **dict.fromkeys((events.BATCH, telemetry.BATCH), taking.batch_limit(platform)),
         },
     )

@@ -14,7 +14,15 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from andon import __version__
-from andon.web import floor_shapes, shapes, telemetry_shapes
+from andon.web import (
+    feedback_shapes,
+    floor_shapes,
+    model_shapes,
+    row_shapes,
+    shapes,
+    telemetry_shapes,
+    training_shapes,
+)
 
 _REF = "#/components/schemas/{name}"
 _SHAPES = (
@@ -35,12 +43,22 @@ _SHAPES = (
     shapes.Ready,
     shapes.Compared,
     shapes.Problem,
+    *row_shapes.SHAPES,
+    *feedback_shapes.SHAPES,
+    *model_shapes.SHAPES,
+    *training_shapes.SHAPES,
     *floor_shapes.SHAPES,
     *telemetry_shapes.SHAPES,
 )
 
 TAGS = [
     {"name": "inspection", "description": "Send a picture, get what the model finds in it."},
+    {"name": "rows", "description": "Send rows of a table, get the class of each."},
+    {
+        "name": "feedback",
+        "description": "What answers should have been, and how well versions do by it.",
+    },
+    {"name": "training", "description": "Train a model again, watch it, read how it was measured."},
     {"name": "predictions", "description": "The log of every answer, and its pictures."},
     {"name": "models", "description": "Versions: deploy, activate, roll back, delete."},
     {"name": "jobs", "description": "Pictures that are answered later."},

@@ -8,7 +8,7 @@ something is wrong, the next step.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from andon.cli.checkup import floor, machine, model_files, server, storage, variables
+from andon.cli.checkup import floor, machine, model_files, server, storage, training, variables
 from andon.cli.checkup.finding import Finding, State
 
 if TYPE_CHECKING:
@@ -24,4 +24,5 @@ def examine(settings: "Settings") -> Iterator[Finding]:
     yield from storage.examine(settings)
     yield from model_files.examine(settings)
     yield from floor.examine(settings)
+    yield from training.examine(settings)
     yield from server.examine(settings)

@@ -29,6 +29,7 @@ from andon.store.tables import (
     factory_events,
     factory_totals,
     rejected_messages,
+    training_runs,
 )
 
 if TYPE_CHECKING:
@@ -56,6 +57,18 @@ class Reader:
     def __init__(self, connection: Connection, where: str) -> None:
         self._connection = connection
         self._where = where
+
+    def newest_trainings(self) -> list[tuple[str, str, str, str]]:
+        """Model, id, status and error of the newest finished training of each model."""
+        if not inspect(self._connection).has_table("training_runs"):
+            return []
+        row = training_runs.c
+        newest = (
+            select(func.max(row.id)).where(row.finished_at.is_not(None)).group_by(row.model_name)
+        )
+        query = select(row.model_name, row.id, row.status, row.error).where(row.id.in_(newest))
+        found = self._connection.execute(query.order_by(row.model_name))
+        return [(one[0], one[1], one[2], one[3]) for one in found]
 
     def integrity(self) -> str:
         """What SQLite finds wrong with its file; empty when it is sound, or on PostgreSQL."""

@@ -1,4 +1,4 @@
-"""Versions of models over HTTP: list, deploy, activate, roll back, delete."""
+"""Versions of models over HTTP: list, deploy, move between stages, compare, delete."""
 
 import asyncio
 from typing import Annotated, Any
@@ -10,15 +10,21 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from andon.errors import Conflict, InvalidRequest, UnsupportedMedia, UnusableUpload
+from andon.monitoring import labels
+from andon.monitoring.comparison import RowComparison, compare_rows, stored_rows
 from andon.platform import Platform
 from andon.registry.names import clean_filename, clean_model_name
+from andon.serving.stages import move, next_stages
 from andon.store.records import ModelVersion
 from andon.web import openapi, problems
+from andon.web.bodies import decoded, read_body
+from andon.web.model_shapes import ModelDetail, SentComparison, SentStage, StageSet
 from andon.web.multipart import OVERHEAD_BYTES, Form, FormLimits, Upload, read_form
 from andon.web.parameters import NO_NUL, ModelQuery, VersionPath, invalid, known_model, yes_or_no
 from andon.web.shapes import Changed, Deployed, DeploymentEvent, Model, RolledBack, reply
 
 UPLOAD = "/api/models/upload"
+COMPARE = "/api/models/compare"
 
 _SUFFIXES = (".eim", ".onnx")
 _TYPES = frozenset({"", "application/octet-stream", "application/onnx", "application/x-onnx"})
@@ -27,6 +33,9 @@ _MAX_REASON = 500
 
 # Proving a model takes the machine for seconds; more of them at a time would only be slower.
 _PROVED_AT_A_TIME = 2
+# As in `compare`: a version that does not serve is loaded for it.
+_COMPARED_AT_A_TIME = 2
+_STAGE_BYTES = 16 * 1024
 
 
 class Reason(BaseModel):
@@ -58,6 +67,8 @@ def router(platform: Platform) -> APIRouter:
     _reading(routes, platform)
     _upload(routes, platform)
     _changing(routes, platform)
+    _stages(routes, platform)
+    _comparing(routes, platform)
     return routes
 
 
@@ -75,12 +86,22 @@ def _reading(routes: APIRouter, platform: Platform) -> None:
     @routes.get(
         "/api/models/{version:int}",
         summary="One version",
-        responses=openapi.answers(Model, 404, 422, about="The version."),
+        responses=openapi.answers(ModelDetail, 404, 422, about="The version."),
     )
     def get_model(version: VersionPath, model: ModelQuery = None) -> Response:
-        """What is known of one version."""
+        """What is known of one version: how it was made and measured, and how it does now."""
         found = platform.db.models.get(known_model(platform, model), version)
-        return reply(_shown(platform, found))
+        run = platform.db.models.training_run(found.id)
+        return reply(
+            ModelDetail.whole(
+                found,
+                loaded=_loaded(platform, found),
+                next_stages=next_stages(found),
+                history=platform.db.events.of_version(found.model, version),
+                training=None if run is None else platform.db.training.get(run),
+                live=labels.measure(platform.db, found),
+            )
+        )
 
     @routes.get(
         "/api/events",
@@ -241,6 +262,85 @@ def _changing(routes: APIRouter, platform: Platform) -> None:
         )
 
 
+def _stages(routes: APIRouter, platform: Platform) -> None:
+    @routes.post(
+        "/api/models/{version:int}/stage",
+        summary="Move a version to another stage",
+        responses=openapi.answers(StageSet, 400, 404, 409, 413, 422, 503, about="It is there now."),
+        openapi_extra=openapi.json_body(SentStage, {"stage": "staging", "reason": "Looks good"}),
+    )
+    async def set_stage(
+        request: Request, version: VersionPath, model: ModelQuery = None
+    ) -> Response:
+        """Move a version between staging, production and archived; the reason is kept.
+
+        `production` proves it and switches to it, as activating does. 409 where there is no
+        way: the version that serves stays until another one does, and one that did not pass
+        the gate of its training goes by staging.
+        """
+        wish = decoded(await read_body(request, _STAGE_BYTES), SentStage)
+        if "\x00" in wish.reason:
+            raise invalid("reason", "must not hold NUL characters")
+
+        def change() -> StageSet:
+            name = known_model(platform, model)
+            before, after = move(
+                platform.db, platform.deployments, name, version, wish.stage, wish.reason, "api"
+            )
+            return msgspec.convert(
+                {
+                    "message": f"Model v{version} moved to {after.status}",
+                    "model": name,
+                    "version": version,
+                    "stage": after.status,
+                    "previous_stage": before,
+                },
+                StageSet,
+            )
+
+        return reply(await run_in_threadpool(change))
+
+
+def _comparing(routes: APIRouter, platform: Platform) -> None:
+    comparing = asyncio.Semaphore(_COMPARED_AT_A_TIME)
+
+    @routes.post(
+        COMPARE,
+        summary="Compare two versions on the same rows",
+        responses=openapi.answers(
+            RowComparison, 400, 404, 408, 409, 413, 415, 422, 503, about="Both, side by side."
+        ),
+        openapi_extra=openapi.json_body(SentComparison, {"model": "heart-disease", "a": 1, "b": 2}),
+    )
+    async def compare_versions_on_rows(request: Request) -> Response:
+        """Ask two versions of a tabular model about the same rows.
+
+        About the newest rows with feedback, or rows that are sent. Nothing is logged as a
+        prediction, and no totals change. Intervals are of 95 %; those of differences come from
+        a paired bootstrap.
+        """
+        data = await read_body(request, comparison_limit(platform))
+        wish = decoded(data, SentComparison)
+        if wish.rows and wish.source == "labelled":
+            raise invalid("source", "must be rows where rows are sent")
+        if not wish.rows and wish.source == "rows":
+            raise invalid("rows", "must hold at least one row")
+
+        def compare() -> RowComparison:
+            name = known_model(platform, wish.model)
+            return compare_rows(
+                platform.engine.fleet,
+                name,
+                wish.a,
+                wish.b,
+                wish.rows or stored_rows(platform.db, name),
+                timeout=platform.settings.request_timeout,
+            )
+
+        async with comparing:
+            return reply(await run_in_threadpool(compare))
+
+
 class _Wish(msgspec.Struct):
     """What the fields around an uploaded model say."""
 
@@ -289,10 +389,19 @@ def _check_file(upload: Upload) -> None:
 
 
 def _shown(platform: Platform, version: ModelVersion) -> Model:
+    return Model.of(version, loaded=_loaded(platform, version))
+
+
+def _loaded(platform: Platform, version: ModelVersion) -> bool:
     slot = platform.engine.states().get(version.model)
-    return Model.of(version, loaded=slot is not None and slot.serving == version.version)
+    return slot is not None and slot.serving == version.version
 
 
 def body_limit(platform: Platform) -> int:
     """Largest body of an upload, bytes."""
     return platform.settings.max_model_bytes + OVERHEAD_BYTES
+
+
+def comparison_limit(platform: Platform) -> int:
+    """Largest body of a comparison on rows, bytes."""
+    return platform.settings.max_batch_bytes

@@ -1,0 +1,55 @@
+"""From a request to checked rows: the part of a training that may refuse its data.
+
+It imports no library that learns: a refusal does not wait for them.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from andon.errors import AndonError
+from andon.training import messages
+from andon.training.messages import DataReport, Say, Stage, TrainRequest
+from andon.training.tabular import checks, pages, prepared, schema, sources
+from andon.training.tabular.prepared import Prepared
+from andon.training.tabular.recipe import Places, Recipe
+
+Tell = Callable[[messages.Line], None]
+
+
+class DataRefused(AndonError):
+    """The checks found an error in the data; `report` has all findings."""
+
+    def __init__(self, detail: str, *, hint: str, report: DataReport) -> None:
+        super().__init__(detail, hint=hint)
+        self.report = report
+
+
+def load(request: TrainRequest, tell: Tell) -> tuple[Recipe, DataReport, Prepared]:
+    """The recipe of a request, and its rows, read and checked.
+
+    Raises:
+        DataRefused: The checks found an error in the data.
+        AndonError: There is no such recipe, or the data cannot be read.
+    """
+    places = Places(
+        recipes=Path(request.recipes),
+        data=Path(request.data_folder),
+        database_url=request.database_url,
+    )
+    recipe = pages.find(request.recipe, places, request.target)
+    tell(Stage("Reading the data", 0.01))
+    table = sources.read(
+        recipe,
+        places,
+        lambda text: tell(Say(text)),
+        data=request.data,
+        seed=request.seed,
+    )
+    tell(Stage("Checking the data", 0.05))
+    rows = schema.infer(recipe, table)
+    found = checks.check(recipe, table, rows)
+    tell(messages.Checked(found))
+    if not found.ok:
+        first = next(one for one in found.findings if one.severity == "error")
+        raise DataRefused(first.detail, hint=first.hint, report=found)
+    return recipe, found, prepared.prepare(recipe, table, rows)
