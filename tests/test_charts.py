@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from andon import charts
+from andon import charts, model_charts
 from andon.web.dashboard.rendering import STATIC_DIR
 
 START = datetime(2026, 3, 2, 6, tzinfo=UTC)
@@ -18,6 +18,15 @@ SPECS = {
     "states": charts.states([charts.StateSums(START, START + HOUR, 3600, 1800, 900)], START, END),
     "units": charts.units([charts.Units(START, START + HOUR, 36)], START, END, "Units per hour"),
     "eyes": charts.eyes([charts.Eyes(START, START + HOUR, 0.3, 0.1, 50)], 0.2, START, END),
+    "roc": model_charts.roc(
+        [model_charts.Point(0, 0), model_charts.Point(0.1, 0.8), model_charts.Point(1, 1)],
+        model_charts.Point(0.1, 0.8),
+    ),
+    "precision and recall": model_charts.precision_recall(
+        [model_charts.Point(0, 1), model_charts.Point(1, 0.4)], None, 0.4
+    ),
+    "calibration": model_charts.calibration([model_charts.Bin(0.1, 0.2, 30)]),
+    "importance": model_charts.importance([model_charts.Weight("age", 0.2, 0.05)], "F1"),
     "alerts": charts.alert_rate([charts.Alerts(START, START + HOUR, 50, 10)], 20, 50, START, END),
 }
 chart = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
@@ -105,3 +114,23 @@ def test_the_axis_of_time_is_the_window_in_utc():
     assert scale["type"] == "utc"
     millis = [int(edge.timestamp() * 1000) for edge in (START, END)]
     assert json.loads(scale["domain"]["expr"]) == millis
+
+
+def test_a_curve_is_drawn_in_its_own_order():
+    """Several points may share an x; the line goes through them as the curve does."""
+    points = [(0, 0), (0, 0.5), (0.2, 0.5), (0.2, 0.9), (1, 1)]
+    spec = model_charts.roc([model_charts.Point(*one) for one in points], None)
+    assert [(row["x"], row["y"]) for row in values(spec)] == points
+    orders = [
+        one["encoding"].get("order") for one in spec["layer"] if one["mark"]["type"] == "line"
+    ]
+    assert {"field": "place", "type": "quantitative"} in orders
+
+
+def test_the_weightiest_feature_is_on_top_as_given():
+    """Bars keep the order of the rows, and every feature has room."""
+    weights = [model_charts.Weight(name, size, 0.01) for name, size in (("b", 0.3), ("a", 0.1))]
+    spec = model_charts.importance(weights, "F1")
+    assert [row["feature"] for row in values(spec)] == ["b", "a"]
+    assert spec["layer"][0]["encoding"]["y"]["sort"] is None
+    assert model_charts.importance_height(13) > model_charts.importance_height(2)

@@ -4,6 +4,8 @@ One specification serves whoever draws: the dashboard's pages in a browser, a re
 It names colours as the style sheet does (``--working`` of `base.css`) and whoever draws puts
 the values in: `static/charts.js` those of the page's theme, `painted` any others. Times are
 drawn in UTC, as they are told everywhere.
+
+The charts of the floor are here, those of models in `model_charts.py`.
 """
 
 from collections.abc import Callable, Sequence
@@ -121,7 +123,7 @@ def timeline(spans: Sequence[Span], workers: Sequence[str], start: datetime, end
         }
         for span in spans
     ]
-    return _chart(
+    return specification(
         rows,
         height=timeline_height(len(workers)),
         transform=[
@@ -193,7 +195,7 @@ def states(rows: Sequence[StateSums], start: datetime, end: datetime) -> Spec:
                 }
             )
             low = high
-    return _chart(
+    return specification(
         values,
         height=STACK_HEIGHT,
         transform=[_when()],
@@ -218,7 +220,7 @@ def units(rows: Sequence[Units], start: datetime, end: datetime, title: str) -> 
     values = [
         {"start": _millis(row.start), "end": _millis(row.end), "units": row.units} for row in rows
     ]
-    return _chart(
+    return specification(
         values,
         height=UNITS_HEIGHT,
         transform=[_when()],
@@ -278,7 +280,7 @@ def eyes(
         {"field": "lowest", "title": "Lowest EAR", "format": ".3f"},
         {"field": "events", "title": "Measurements", "format": ",d"},
     ]
-    return _chart(
+    return specification(
         values,
         height=EYES_HEIGHT,
         transform=[_when()],
@@ -326,7 +328,7 @@ def alert_rate(
         "scale": {"domain": [0, 100]},
         "axis": {"title": "Drowsy, %", "tickCount": 5, "domain": False, "ticks": False},
     }
-    return _chart(
+    return specification(
         values,
         height=RATE_HEIGHT,
         transform=[_when()],
@@ -369,7 +371,8 @@ def painted(spec: Any, color_of: Callable[[str], str]) -> Any:
     return color_of(spec) if isinstance(spec, str) and spec.startswith("--") else spec
 
 
-def _chart(values: list[dict[str, Any]], **parts: Any) -> Spec:
+def specification(values: list[dict[str, Any]], **parts: Any) -> Spec:
+    """What every chart has in common, with these rows and parts."""
     return {
         "$schema": SCHEMA,
         "width": "container",

@@ -176,7 +176,7 @@ def test_a_phone_shows_the_floor_and_the_drivers(phone, fresh, shop):
     tops = phone.evaluate(
         "[...document.querySelectorAll('.nav a')].map((one) => one.getBoundingClientRect().top)"
     )
-    assert len(tops) == 6
+    assert len(tops) == 7
     assert len(set(tops)) == 1
 
 

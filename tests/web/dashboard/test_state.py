@@ -207,3 +207,19 @@ def test_a_database_that_fails_stops_the_line():
     lamp = judge(facts(database="The database is damaged."))
     assert lamp.color == "red"
     assert said(lamp) == "The database is damaged."
+
+
+def test_a_model_of_rows_is_told_in_words_of_rows():
+    """No boards and no pictures where there are none."""
+    ready = judge(facts(rows=True, versions=[record(inspections=0)]))
+    assert ready.headline == "Ready for the first row"
+    assert ready.step.text == "Try a row"
+    assert judge(facts(rows=True)).headline == "Rows are answered"
+    failing = judge(facts(rows=True, answered=50, failed=10))
+    assert "10 of 50 rows failed" in said(failing)
+    assert failing.step.href.endswith("#history")
+    full = judge(facts(rows=True, waiting=10))
+    assert "Further rows are turned away" in said(full)
+    stopped = judge(facts(rows=True, state=state(serving=None, loaded=False)))
+    assert stopped.headline == "No row can be answered"
+    assert stopped.step.text == "Choose another version"

@@ -6,10 +6,13 @@ from typing import get_args, get_origin, get_type_hints
 import msgspec
 import pytest
 from jinja2 import meta, nodes
-from tests.web.dashboard.scenes import SCENES
+from tests.web.dashboard import scenes, training_scenes
 
-from andon.web.dashboard import contexts
+from andon.web.dashboard import contexts, training_contexts
 from andon.web.dashboard.rendering import STATIC_DIR, TEMPLATES_DIR, environment, render
+
+SCENES = {**scenes.SCENES, **training_scenes.SCENES}
+PAGES = (*contexts.PAGES, *training_contexts.PAGES)
 
 _VOID = {"meta", "link", "img", "input", "br", "hr"}
 scene = pytest.mark.parametrize("page", SCENES.values(), ids=SCENES.keys())
@@ -152,7 +155,7 @@ def test_an_empty_installation_leads_to_deploying():
     assert 'id="deploy-form"' in render(SCENES["models, none"])
 
 
-@pytest.mark.parametrize("kind", contexts.PAGES, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", PAGES, ids=lambda kind: kind.__name__)
 def test_a_template_and_its_context_name_the_same_things(kind):
     """Every variable of a template is a field of its context, and every field is used."""
     used = _variables(kind.template)
@@ -175,7 +178,7 @@ def _variables(template: str) -> set[str]:
 
 def test_every_field_of_a_context_is_explained():
     """The second part of each `Annotated` type says what the field means."""
-    for kind in vars(contexts).values():
+    for kind in (*vars(contexts).values(), *vars(training_contexts).values()):
         if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
             continue
         hints = get_type_hints(kind, include_extras=True)
@@ -187,8 +190,9 @@ def test_every_field_of_a_context_is_explained():
 
 def test_every_template_is_a_page_or_a_part():
     """No template lies about unused."""
-    pages = {kind.template for kind in contexts.PAGES}
+    pages = {kind.template for kind in PAGES}
     assert {path.name for path in TEMPLATES_DIR.glob("*.html")} == pages | {
         "base.html",
         "parts.html",
+        "parts_training.html",
     }

@@ -51,7 +51,9 @@ class Shell(msgspec.Struct, frozen=True, kw_only=True):
     """What the frame around every page shows."""
 
     page: Annotated[
-        str, "Which navigation entry is current: overview, inspect, models, floor, drivers or none."
+        str,
+        "Which navigation entry is current: overview, inspect, models, training, floor, drivers or "
+        "none.",
     ]
     title: Annotated[str, "Title of the page."]
     model: Annotated[str, "Registered model the page is about."]
@@ -120,7 +122,7 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
 class EventLine(msgspec.Struct, frozen=True, kw_only=True):
     """One deployment event."""
 
-    kind: Annotated[str, "activate, rollback, rejected, delete or other; chooses the icon."]
+    kind: Annotated[str, "activate, rollback, rejected, delete, stage or other; chooses the icon."]
     text: Annotated[str, "What happened, as a sentence."]
     reason: Annotated[str, "Why, in the words of whoever did it; may be empty."]
     actor: Annotated[str, "Who did it, or which way it came, as a phrase; may be empty."]

@@ -81,8 +81,8 @@ def _page(platform: Platform, model: str, facts: state.Facts, lamp: Lamp) -> Ove
     )
 
 
-def strip(minutes: list[Minute]) -> Strip:
-    """The bar strip of a list of minutes, oldest first.
+def strip(minutes: list[Minute], noun: str = "inspection") -> Strip:
+    """The bar strip of a list of minutes, oldest first; `noun` is what is counted.
 
     The scale ends at a round number, so that it stands still while the peak wanders.
     """
@@ -116,7 +116,7 @@ def strip(minutes: list[Minute]) -> Strip:
         peak=peak,
         peak_minute=peak_minute,
         top=top,
-        summary=_summary(total, failed, peak, peak_minute),
+        summary=_summary(total, failed, peak, peak_minute, noun),
     )
 
 
@@ -130,9 +130,9 @@ def _round_up(value: int) -> int:
     return top
 
 
-def _summary(total: int, failed: int, peak: int, peak_minute: datetime | None) -> str:
+def _summary(total: int, failed: int, peak: int, peak_minute: datetime | None, noun: str) -> str:
     if peak_minute is None:
-        return "No inspections in the last hour."
-    words = f"{plural(total, 'inspection')} in the last hour, at most {peak} in one minute"
+        return f"No {noun}s in the last hour."
+    words = f"{plural(total, noun)} in the last hour, at most {peak} in one minute"
     words += f", at {clock(peak_minute)} UTC"
     return f"{words}; {failed} failed." if failed else f"{words}."

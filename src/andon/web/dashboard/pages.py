@@ -14,9 +14,20 @@ from starlette.responses import Response
 from andon import __version__
 from andon.errors import AndonError, NotFound
 from andon.platform import Platform
-from andon.web.dashboard import drivers, floor, inspection, overview, versions
-from andon.web.dashboard.contexts import ErrorPage, LoginPage, Shell, Step
+from andon.web.dashboard import (
+    drivers,
+    floor,
+    inspection,
+    overview,
+    rows,
+    rows_inspection,
+    rows_overview,
+    training,
+    versions,
+)
+from andon.web.dashboard.contexts import ErrorPage, InspectPage, LoginPage, Shell, Step
 from andon.web.dashboard.rendering import STATIC_DIR, respond
+from andon.web.dashboard.training_contexts import RowInspectPage
 
 __all__ = ["STATIC_DIR", "render_login", "render_problem", "router"]
 
@@ -25,6 +36,7 @@ Short = Annotated[str, Query(max_length=255)]
 Since = Annotated[str, Query(alias="from", max_length=64)]
 Until = Annotated[str, Query(alias="to", max_length=64)]
 PredictionId = Annotated[str, Query(max_length=64)]
+RunId = Annotated[str, Query(max_length=64)]
 
 _HEADINGS = {
     401: "Please sign in",
@@ -43,6 +55,7 @@ def router(platform: Platform) -> APIRouter:
     """The pages. None of them is part of the documented API."""
     routes = APIRouter(include_in_schema=False)
     _pages(routes, platform)
+    _training(routes, platform)
     _floor(routes, platform)
     _pieces(routes, platform)
     return routes
@@ -65,7 +78,10 @@ def _pages(routes: APIRouter, platform: Platform) -> None:
     @routes.get("/")
     def show_overview(model: ModelName = "") -> HTMLResponse:
         """Is the line running, and how."""
-        return respond(overview.page(platform, named(model)))
+        name = named(model)
+        if rows.is_rows(platform, name):
+            return respond(rows_overview.page(platform, name))
+        return respond(overview.page(platform, name))
 
     @routes.get("/inspect")
     def show_inspect(
@@ -75,23 +91,46 @@ def _pages(routes: APIRouter, platform: Platform) -> None:
         label: Short = "",
         only: Short = "all",
     ) -> HTMLResponse:
-        """Put a picture in, see what was found, look back."""
-        context = inspection.page(
-            platform, named(model), shown_id=id, before=before, label=label, only=only
-        )
+        """Put a picture or a row in, see the answer, look back."""
+        name = rows_inspection.model_of(platform, id) or named(model)
+        context: RowInspectPage | InspectPage
+        if rows.is_rows(platform, name):
+            context = rows_inspection.page(platform, name, shown_id=id, before=before)
+        else:
+            context = inspection.page(
+                platform, name, shown_id=id, before=before, label=label, only=only
+            )
         return respond(context, status=404 if context.missing else 200)
 
     @routes.get("/models")
     def show_models(model: ModelName = "") -> HTMLResponse:
         """Which versions there are, which one serves, and how to change that."""
-        return respond(versions.page(platform, named(model)))
+        name = named(model)
+        if rows.is_rows(platform, name):
+            return respond(rows.page(platform, name))
+        return respond(versions.page(platform, name))
 
     @routes.get("/models/{version}")
     def show_version(
         version: Annotated[int, Path(ge=1, le=2**31 - 1)], model: ModelName = ""
     ) -> HTMLResponse:
         """Everything known about one version."""
-        return respond(versions.version_page(platform, named(model), version))
+        name = named(model)
+        if rows.is_rows(platform, name):
+            return respond(rows.version_page(platform, name, version))
+        return respond(versions.version_page(platform, name, version))
+
+
+def _training(routes: APIRouter, platform: Platform) -> None:
+    @routes.get("/training")
+    def show_training(before: RunId = "") -> HTMLResponse:
+        """Which trainings there are, were and will be."""
+        return respond(training.page(platform, before=before))
+
+    @routes.get("/training/{run_id}")
+    def show_run(run_id: Annotated[str, Path(max_length=64)]) -> HTMLResponse:
+        """Everything known about one training."""
+        return respond(training.run_page(platform, run_id.lower()))
 
 
 def _floor(routes: APIRouter, platform: Platform) -> None:
@@ -159,6 +198,8 @@ def render_problem(request: Request, problem: Mapping[str, Any] | AndonError) ->
     step = Step(text="Go to Overview", href="/")
     if request.url.path.startswith("/models/"):
         step = Step(text="Go to Models", href="/models")
+    if request.url.path.startswith("/training/"):
+        step = Step(text="Go to Training", href="/training")
     context = ErrorPage(
         shell=_bare_shell(title, page="error"),
         status=status,

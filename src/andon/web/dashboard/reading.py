@@ -6,6 +6,7 @@ from typing import Any
 from andon import __version__
 from andon.platform import Platform
 from andon.store.deployment_events import EventType
+from andon.store.model_versions import split_stage_reason
 from andon.store.records import Event, ModelVersion, Prediction
 from andon.web.dashboard.contexts import EventLine, Found, Inspection, Lamp, Shell, Version
 from andon.web.dashboard.wording import score, verdict
@@ -146,6 +147,7 @@ _TEXTS = {
     EventType.REJECTED: "A model file was refused",
     EventType.DAMAGED: "The file of v{version} is damaged",
     EventType.DELETE: "v{version} was deleted",
+    EventType.STAGE: "v{version} moved to {stage}",
 }
 _KINDS = {
     EventType.ACTIVATE: "activate",
@@ -153,6 +155,7 @@ _KINDS = {
     EventType.REJECTED: "rejected",
     EventType.DAMAGED: "rejected",
     EventType.DELETE: "delete",
+    EventType.STAGE: "stage",
 }
 _FROM = {
     EventType.ACTIVATE: "v{version} took over from v{previous}",
@@ -164,6 +167,8 @@ _WAYS = {
     "andon": "by Andon itself",
     "watch": "through the watch folder",
     "watcher": "through the watch folder",
+    "training": "by its training",
+    "schedule": "by the schedule",
 }
 
 
@@ -179,10 +184,13 @@ def event(record: Event) -> EventLine:
     else:
         pattern = _TEXTS[kind]
     way = f"by {record.actor}" if record.actor else ""
+    stage, reason = "", record.reason
+    if kind is EventType.STAGE:
+        stage, reason = split_stage_reason(record.reason)
     return EventLine(
         kind=_KINDS[kind] if kind else "other",
-        text=pattern.format(version=record.model_version, previous=previous),
-        reason=record.reason,
+        text=pattern.format(version=record.model_version, previous=previous, stage=stage),
+        reason=reason,
         actor=_WAYS.get(record.actor, way),
         when=record.timestamp,
     )

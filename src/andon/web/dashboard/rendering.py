@@ -41,6 +41,7 @@ def environment() -> "Environment":
         wording.size,
         wording.millis,
         wording.score,
+        wording.interval,
         wording.plural,
         wording.percent,
         wording.hours,
@@ -58,7 +59,7 @@ def drawable() -> bool:
 
 
 def render(page: Any) -> str:
-    """The HTML of a page context (one of `contexts.PAGES`)."""
+    """The HTML of a page context (one of the ``PAGES`` of the modules with contexts)."""
     return environment().get_template(page.template).render(as_variables(page))
 
 

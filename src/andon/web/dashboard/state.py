@@ -61,6 +61,7 @@ class Facts:
         failing_since: Minute of the first of these failures, or None.
         aside: The file the watch folder moved aside last, or None.
         database: Why the database cannot be used; empty while it can.
+        rows: Whether the model answers rows, not pictures.
         moment: Now.
     """
 
@@ -77,7 +78,13 @@ class Facts:
     failing_since: datetime | None = None
     aside: Aside | None = None
     database: str = ""
+    rows: bool = False
     moment: datetime
+
+    @property
+    def noun(self) -> str:
+        """What is answered, for people."""
+        return "row" if self.rows else "inspection"
 
 
 def look(platform: Platform, model: str) -> Facts:
@@ -109,6 +116,7 @@ def look(platform: Platform, model: str) -> Facts:
         failed=sum(errors for _, _, _, errors in minutes),
         failing_since=next((minute for minute, _, _, errors in minutes if errors), None),
         aside=_aside(settings),
+        rows=bool(versions) and "rows" in versions[0].description,
         moment=moment,
     )
 
@@ -180,13 +188,16 @@ def _without_model(facts: Facts) -> Lamp:
 def _stopped(facts: Facts, state: SlotState) -> Lamp:
     reason = state.problem or f"v{state.version} is active, but it is not loaded."
     since = next((event.timestamp for event in facts.events if _changes(event)), None)
+    again = Step(text="Deploy the model again", href=_models(facts, "#deploy"))
+    if facts.rows:
+        again = Step(text="Choose another version", href=_models(facts))
     return Lamp(
         color="red",
         word="Stopped",
-        headline="The line is stopped",
+        headline="No row can be answered" if facts.rows else "The line is stopped",
         reasons=(Reason(text=reason),),
         since=since,
-        step=Step(text="Deploy the model again", href=_models(facts, "#deploy")),
+        step=again,
     )
 
 
@@ -220,15 +231,18 @@ def _well(facts: Facts, state: SlotState) -> Lamp:
         return Lamp(
             color="green",
             word="Ready",
-            headline="Ready for the first board",
+            headline=f"Ready for the first {'row' if facts.rows else 'board'}",
             reasons=(Reason(text=f"v{state.serving} serves and has not been asked yet."),),
             since=state.since,
-            step=Step(text="Inspect a picture", href=f"/inspect?model={quote(facts.model)}"),
+            step=Step(
+                text="Try a row" if facts.rows else "Inspect a picture",
+                href=f"/inspect?model={quote(facts.model)}",
+            ),
         )
     return Lamp(
         color="green",
         word="Running",
-        headline="The line is running",
+        headline="Rows are answered" if facts.rows else "The line is running",
         reasons=(Reason(text=f"v{state.serving} answers, and nothing needs you."),),
         since=state.since,
     )
@@ -270,7 +284,8 @@ def _load(facts: Facts) -> list[tuple[Reason, str]]:
         return []
     text = (
         f"The queue is full: {facts.waiting} of {facts.queue_size} places are taken. "
-        "Further pictures are turned away until it empties. Send fewer at a time."
+        f"Further {'rows' if facts.rows else 'pictures'} are turned away until it empties. "
+        "Send fewer at a time."
     )
     return [(Reason(text=text), "/docs")]
 
@@ -289,11 +304,12 @@ def _failures(facts: Facts) -> list[tuple[Reason, str]]:
     if facts.failed < max(FAILURES, FAILURE_SHARE * facts.answered):
         return []
     text = (
-        f"{facts.failed} of {plural(facts.answered, 'inspection')} failed in the last "
+        f"{facts.failed} of {plural(facts.answered, facts.noun)} failed in the last "
         f"{FAILURE_MINUTES} minutes."
     )
     reason = Reason(text=text, since=facts.failing_since)
-    return [(reason, f"/inspect?model={quote(facts.model)}&only=failed#gallery")]
+    where = "#history" if facts.rows else "&only=failed#gallery"
+    return [(reason, f"/inspect?model={quote(facts.model)}{where}")]
 
 
 def _refused(facts: Facts) -> list[Reason]:

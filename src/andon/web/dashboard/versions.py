@@ -73,8 +73,8 @@ def version_page(platform: Platform, model: str, number: int) -> VersionPage:
         version=reading.version(platform, record),
         task=_TASKS.get(str(about.get("task")), "answers pictures"),
         facts=_facts(record),
-        metadata=_pairs(about.get("metadata") or {}),
-        options=_pairs(record.options),
+        metadata=pairs(about.get("metadata") or {}),
+        options=pairs(record.options),
         warnings=tuple(str(one) for one in about.get("warnings") or ()),
         card=model_card() if record.source == "starter" else "",
         events=tuple(
@@ -98,7 +98,8 @@ def _facts(record: ModelVersion) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _pairs(values: dict[str, object]) -> tuple[tuple[str, str], ...]:
+def pairs(values: dict[str, object]) -> tuple[tuple[str, str], ...]:
+    """Options and metadata as name and value, in order of the name."""
     return tuple(
         (name, ", ".join(str(one) for one in value) if isinstance(value, list) else str(value))
         for name, value in sorted(values.items())

@@ -120,6 +120,28 @@ def score(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
+def interval(one: Any, *, signed: bool = False) -> str:
+    """``0.84 (0.77–0.90)``, or a dash; with signs where it is a difference.
+
+    Args:
+        one: Anything with `value`, `low` and `high`, each of which may be None; or None.
+        signed: Whether it is a difference.
+    """
+    if one is None or one.value is None:
+        return "–"
+
+    def told(value: float) -> str:
+        if not signed:
+            return score(value)
+        # A real minus sign is as wide as the plus sign; nothing is neither.
+        text = f"{value:+.2f}".replace("-", "\u2212")
+        return "0.00" if text[1:] == "0.00" else text
+
+    if one.low is None or one.high is None:
+        return told(one.value)
+    return f"{told(one.value)} ({told(one.low)}{' to ' if signed else '–'}{told(one.high)})"
+
+
 def plural(number: int, one: str, many: str = "") -> str:
     """``1 defect``, ``2 defects``."""
     return f"{count(number)} {one if number == 1 else many or one + 's'}"

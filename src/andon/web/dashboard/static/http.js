@@ -1,11 +1,12 @@
 // Talking to the API. Every failure becomes a Problem with a sentence a person can read.
 
 export class Problem extends Error {
-  /** `status` is 0 when the server could not be reached. */
-  constructor(status, detail, retryAfter = 0) {
+  /** `status` is 0 when the server could not be reached; `errors` are those of single fields. */
+  constructor(status, detail, retryAfter = 0, errors = []) {
     super(detail);
     this.status = status;
     this.retryAfter = retryAfter;
+    this.errors = errors;
   }
 }
 
@@ -14,7 +15,7 @@ const UNREACHABLE = "Andon cannot be reached. Check that it runs and try again."
 function problemFrom(status, body, retryAfter) {
   let detail = typeof body?.detail === "string" ? body.detail : "";
   for (const one of body?.errors ?? []) detail += ` ${one.field}: ${one.detail}.`;
-  return new Problem(status, detail.trim() || `The server answered with status ${status}.`, retryAfter);
+  return new Problem(status, detail.trim() || `The server answered with status ${status}.`, retryAfter, body?.errors ?? []);
 }
 
 function parsed(text) {
