@@ -21,7 +21,7 @@ from andon.events.floor_gauges import FloorGauges
 from andon.events.intake import EventIntake
 from andon.events.mqtt import MqttIntake
 from andon.jobs.queue import JobQueue, Lane
-from andon.jobs.schedule import TICK, Schedule
+from andon.jobs.schedule import Schedule
 from andon.logs import logging_setup
 from andon.registry.registry import ModelRegistry
 from andon.serving import housekeeping, predict_jobs
@@ -47,8 +47,9 @@ log = structlog.get_logger("andon.platform")
 REFRESH_SECONDS = 1.0
 """How soon a server notices what another process activated, seconds."""
 
-DEAD_SECONDS = 5.0
-"""How soon a server notices that nobody runs a training any more, seconds."""
+TENDING_SECONDS = 5.0
+"""How soon a server notices that nobody runs a training any more, that a schedule is due, or that
+MLflow lacks something, seconds."""
 
 
 class Platform:
@@ -129,13 +130,15 @@ class Platform:
                 self._sweep,
                 at_once=True,
             ),
-            Periodic("dead-trainings", DEAD_SECONDS, self.trainings.fail_dead, at_once=True),
-            Periodic("schedule", TICK, self.schedule.tick, at_once=True),
-            Periodic("telemetry-days", TICK, self._telemetry_days.tick),
+            # One thread for all of them: each costs a box memory.
             Periodic(
-                "mlflow",
-                mlflow_mirror.WATCH_SECONDS,
+                "tending",
+                TENDING_SECONDS,
+                self.trainings.fail_dead,
+                self.schedule.tick,
+                self._telemetry_days.tick,
                 MirrorWatch(self.jobs.enqueue, self.db, settings).look,
+                at_once=True,
             ),
         ]
         queued = Gauge("andon_jobs_queued", "Jobs that wait.", registry=self.collector)

@@ -18,8 +18,8 @@ from andon.store.schedules import ScheduleState
 
 log = structlog.get_logger("andon.jobs")
 
-TICK = 15.0
-"""Seconds between two looks at the clock; cron counts in minutes."""
+# Somebody looks every few seconds; what is later than this was due while nobody did.
+_LATE = timedelta(minutes=3)
 
 _SECOND = timedelta(seconds=1)
 # A clock is set back by this much now and then; by more, it was wrong before.
@@ -91,7 +91,7 @@ class Schedule:
         due = next(CronSim(self.cron, present + _SECOND, reverse=True))
         if due <= state.last_due_at:
             return False
-        if present - due > timedelta(seconds=10 * TICK):
+        if present - due > _LATE:
             log.warning(f"The schedule {self.name} was due at {due:%Y-%m-%d %H:%M} UTC; done now")
         # First the work, which may be done twice, then the note: a crash between loses nothing.
         self._work(due)

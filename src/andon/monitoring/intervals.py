@@ -48,7 +48,7 @@ def percentiles(values: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def generator() -> np.random.Generator:
+def generator() -> "np.random.Generator":
     """Random numbers, the same each time."""
     return np.random.default_rng(_SEED)
 

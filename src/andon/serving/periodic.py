@@ -1,4 +1,4 @@
-"""A thread that does one small thing again and again."""
+"""A thread that does small things again and again."""
 
 import threading
 from collections.abc import Callable
@@ -11,25 +11,26 @@ log = structlog.get_logger("andon.periodic")
 
 
 class Periodic:
-    """Calls a function every so often, until stopped.
+    """Calls functions every so often, one after the other, until stopped.
 
-    What it raises is logged and ends nothing: the next call may succeed.
+    What one raises is logged and ends nothing: the others are called, and its next call may
+    succeed.
 
     Args:
         name: Of the thread, and in the log.
-        seconds: Between the end of one call and the next.
-        work: Called with nothing.
-        at_once: Whether the first call comes without waiting.
+        seconds: Between the end of one round and the next.
+        work: Each called with nothing.
+        at_once: Whether the first round comes without waiting.
     """
 
     def __init__(
-        self, name: str, seconds: float, work: Callable[[], object], *, at_once: bool = False
+        self, name: str, seconds: float, *work: Callable[[], object], at_once: bool = False
     ) -> None:
         self._name = name
         self._seconds = seconds
         self._work = work
         self._at_once = at_once
-        self._complaint = ""
+        self._complaints = [""] * len(work)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -48,20 +49,24 @@ class Periodic:
 
     def _run(self) -> None:
         if self._at_once:
-            self._call()
+            self._round()
         while not self._stopping.wait(self._seconds):
-            self._call()
+            self._round()
 
-    def _call(self) -> None:
+    def _round(self) -> None:
+        for number, work in enumerate(self._work):
+            self._call(number, work)
+
+    def _call(self, number: int, work: Callable[[], object]) -> None:
         try:
-            self._work()
+            work()
         except AndonError as error:
             # A full disk stays full for hours: said once, not every second.
-            if str(error) != self._complaint:
-                self._complaint = str(error)
+            if str(error) != self._complaints[number]:
+                self._complaints[number] = str(error)
                 log.warning(f"{self._name}: {error}")
         # A thread that dies silently would leave its task undone for good.
         except Exception:
             log.exception(f"{self._name} failed")
         else:
-            self._complaint = ""
+            self._complaints[number] = ""

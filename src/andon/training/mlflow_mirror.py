@@ -55,8 +55,6 @@ Enqueue = Callable[[str, dict[str, Any]], Job]
 
 KIND = "mlflow"
 """Kind of the jobs."""
-WATCH_SECONDS = 5.0
-"""How soon a change of the registry is queued for MLflow, seconds."""
 TELEMETRY_CRON = "15 0 * * *"
 """When the telemetry of the days before is sent, UTC."""
 INSTALL = "pip install 'andon[mlflow]'"
