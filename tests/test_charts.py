@@ -134,3 +134,15 @@ def test_the_weightiest_feature_is_on_top_as_given():
     assert [row["feature"] for row in values(spec)] == ["b", "a"]
     assert spec["layer"][0]["encoding"]["y"]["sort"] is None
     assert model_charts.importance_height(13) > model_charts.importance_height(2)
+
+
+def test_long_names_of_features_are_cut_where_they_differ():
+    """Two bars never have one name, and a short name stays as it is."""
+    long = [f"spindle_vibration_velocity_position_{place:02}_after_filter" for place in (1, 5)]
+    first, second, short = model_charts.short_names([*long, "age"])
+    assert "01" in first
+    assert "05" in second
+    assert len(first) <= 24
+    assert short == "age"
+    assert model_charts.short_names(["x" * 40]) == ["x" * 22 + "…"]
+    assert len(set(model_charts.short_names(["a" * 60, "a" * 61, "a" * 62]))) == 3

@@ -11,6 +11,8 @@ _ROW = 26
 _AXIS = 52
 # A calibration bin's dot: its area grows with its rows, between these, square pixels.
 _SMALLEST, _LARGEST = 40, 420
+# Characters of a feature's name beside its bar; the tooltip and the table have all of it.
+_NAME = 24
 
 
 class Point(NamedTuple):
@@ -93,18 +95,20 @@ def calibration(bins: Sequence[Bin]) -> Spec:
 
 def importance(weights: Sequence[Weight], metric: str) -> Spec:
     """A bar per feature, the weightiest on top, with the spread as a line."""
+    names = short_names([one.feature for one in weights])
     values = [
         {
+            "name": name,
             "feature": one.feature,
             "mean": round(one.mean, 5),
             "std": round(one.std, 5),
             "low": round(one.mean - one.std, 5),
             "high": round(one.mean + one.std, 5),
         }
-        for one in weights
+        for name, one in zip(names, weights, strict=True)
     ]
     row: Spec = {
-        "field": "feature",
+        "field": "name",
         "type": "nominal",
         "sort": None,
         "axis": {
@@ -113,7 +117,7 @@ def importance(weights: Sequence[Weight], metric: str) -> Spec:
             "ticks": False,
             "labelColor": "--ink",
             "labelFontSize": 13,
-            "labelLimit": 150,
+            "labelLimit": 180,
         },
     }
     amount: Spec = {
@@ -147,6 +151,27 @@ def importance(weights: Sequence[Weight], metric: str) -> Spec:
             },
         ],
     )
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Names that fit beside bars and still differ: of long ones, where they part from the next."""
+    made: list[str] = []
+
+    def shared(one: str, other: str) -> int:
+        pairs = enumerate(zip(one, other, strict=False))
+        return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+    for name in names:
+        text = name
+        if len(name) > _NAME:
+            room = _NAME - 2
+            parts = max((shared(name, one) for one in names if one != name), default=0)
+            start = max(0, min(parts - room // 2, len(name) - room))
+            text = "…" * (start > 0) + name[start : start + room]
+            text += "…" * (start + room < len(name))
+        # Two bars with one name would be drawn as one.
+        made.append(f"{text} ({len(made) + 1})" if text in made else text)
+    return made
 
 
 def importance_height(features: int) -> int:

@@ -46,6 +46,13 @@ def test_show_prints_what_was_measured(heart: Andon) -> None:
     assert heart("models", "show", 1, *MODEL, "--json").json["f1_score"] == 0.83
 
 
+def test_a_model_of_rows_is_not_offered_pictures(andon: Andon, tmp_path: Path) -> None:
+    """What to try next works with it, and the doctor knows that one serves."""
+    done = andon("models", "add", tabular_models.heart(tmp_path / "heart.onnx"))
+    assert "It serves now. It answers rows: POST /predict." in done.out
+    assert "Active: heart-disease v1." in andon("doctor").out
+
+
 def test_two_versions_are_compared_on_a_file(heart: Andon, tmp_path: Path) -> None:
     """A table of figures, how many rows, and a sentence."""
     names = list(tabular_models.ROW)

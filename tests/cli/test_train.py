@@ -11,6 +11,7 @@ import pytest
 from tests.support import trainings
 
 from andon import Database
+from andon.cli import output
 from andon.training import catalog, runs
 
 
@@ -76,6 +77,20 @@ def test_a_gate_that_is_not_passed_is_told(andon, behave):
     assert "does not serve" in done.out
 
 
+def test_a_reader_that_leaves_does_not_end_the_training(andon, behave, monkeypatch):
+    """As `| head` does: hours of work are not thrown away for it."""
+    said: list[str] = []
+
+    def gone(text: str = "") -> None:
+        said.append(text)
+        if len(said) == 1:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(output, "say", gone)
+    assert andon("train", "heart-disease").code == 0
+    assert said[-1] == "heart-disease: Registered v1; it serves."
+
+
 def test_json_is_the_run_alone(andon, behave):
     """Also where it fails: a script looks at `status`."""
     run = andon("train", "heart-disease", "--seed", 3, "--tune", 5, "--json").json
@@ -93,6 +108,13 @@ def test_a_file_of_ones_own_becomes_a_model_of_its_name(andon, behave, table):
     assert done.json["recipe"] == "My Parts.csv"
     assert done.json["options"] == {"recipe": str(table), "target": "y"}
     assert andon("train", table, "--target", "y", "-m", "other", "--json").json["model"] == "other"
+
+
+def test_a_folder_of_ones_own_becomes_a_model_of_its_name(andon, behave, table):
+    """As many files as it holds."""
+    done = andon("train", table.parent, "--target", "y", "--model", "parts")
+    assert done.code == 0, done.err
+    assert andon("models", "list", "-m", "parts", "--json").json[0]["version"] == 1
 
 
 def test_other_data_can_be_given(andon, behave, table):

@@ -127,7 +127,7 @@ def test_too_few_labels_give_no_winner(platform: Platform) -> None:
     assert few.agreement is not None
     none = compare_rows(platform.engine.fleet, MODEL, 1, 2, [])
     assert none.agreement is None
-    assert none.verdict == "There is no row that both versions can take."
+    assert none.verdict.startswith("There is no row that both versions can take. Give feedback")
 
 
 def test_a_row_that_cannot_be_taken_is_named_and_left_out(platform: Platform) -> None:

@@ -187,6 +187,13 @@ disease,{keys[0]},2026-11-20T08:00:00+01:00,x\r
     assert (second.duplicates, second.stored, second.rejected) == (1, 1, 1)
 
 
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_a_table_may_have_another_separator(separator: str) -> None:
+    """As spreadsheets of some countries write it."""
+    table = f"prediction_id{separator}actual\np{separator}1\n"
+    assert read(table.encode(), "csv") == [one("p", "1")]
+
+
 @pytest.mark.parametrize(
     ("data", "form", "said"),
     [
@@ -213,7 +220,9 @@ def test_one_label_is_read_or_named() -> None:
     assert read_one(b'{"prediction_id": "p", "actual": false}').actual is False
     with pytest.raises(InvalidRequest) as caught:
         read_one(b'{"prediction_id": "p"}')
-    assert caught.value.errors[0]["field"] == "actual"
+    assert caught.value.errors == [{"field": "actual", "detail": "is missing"}]
+    with pytest.raises(InvalidRequest, match="timestamp must end with Z or a UTC offset"):
+        read_one(b'{"prediction_id": "p", "actual": 1, "timestamp": "2026-11-20T08:00:00"}')
     with pytest.raises(InvalidRequest) as caught:
         read_one(b'{"prediction_id": 4, "actual": 1}')
     assert caught.value.errors[0]["field"] == "prediction_id"

@@ -132,7 +132,7 @@ def test_text_of_a_table_becomes_values():
     assert ENCODER.from_text("age", ["54", " 54.0 ", "x", ""]) == [54, 54, "x", None]
     assert ENCODER.from_text("sex", ["1", "0.0", "true", "2", "?"]) == [1, 0, 1, "2", None]
     assert ENCODER.from_text("thal", ["fixed", " normal", "NA"]) == ["fixed", "normal", None]
-    assert ENCODER.from_text("age", ["true"]) == ["true"]
+    assert ENCODER.from_text("age", ["true", "1_0"]) == ["true", "1_0"]
     assert ENCODER.from_text("subject", ["P 1"]) == ["P 1"]
 
 
@@ -179,6 +179,11 @@ NUMBER = Feature("a", "number")
         (schema(Feature("a", "number", typical="x")), "no number"),
         (schema(Feature("a", "number", minimum=2, maximum=1)), "greater"),
         (schema(Feature("a", "number", maximum=1e300)), "too large"),
+        (schema(Feature("a", "category", categories=(1, 10**400))), "too large"),
+        (schema(NUMBER, class_labels=("no", "\x1b[31myes")), "class label"),
+        (schema(Feature("a", "number", unit="\x1b]0;mm\x07")), "cannot be shown"),
+        (schema(Feature("a", "number", description="\x00")), "cannot be shown"),
+        (schema(Feature("a", "category", categories=(1,), labels=("\u202eone",))), "be shown"),
     ],
 )
 def test_a_schema_that_contradicts_itself_is_refused(wrong, words):
@@ -187,7 +192,9 @@ def test_a_schema_that_contradicts_itself_is_refused(wrong, words):
         check_schema(wrong)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"features": 7}', '{"features": [{"name": 1}]}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"x":' * 100_000, '{"features": 7}', '{"features": [{"name": 1}]}']
+)
 def test_what_is_no_schema_is_refused(text):
     """A damaged file says so."""
     with pytest.raises(ModelRejected, match=r"andon\.rows"):

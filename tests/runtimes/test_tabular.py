@@ -158,11 +158,37 @@ def test_metadata_without_end_is_refused(tmp_path):
         load(logistic(tmp_path / "long.onnx", weights=np.ones((2, 1)), metadata=metadata))
 
 
-def test_a_card_that_is_no_object_is_refused(tmp_path):
-    """It is stored as JSON, so it must be some."""
-    metadata = {SCHEMA_KEY: msgspec.json.encode(HEART).decode(), "andon.card": "[1]"}
+@pytest.mark.parametrize(
+    "card",
+    [
+        "[1]",
+        '{"held_out": "x"}',
+        '{"held_out": {"metrics": {"f1": {"value": "good"}}}}',
+        '{"algorithm": ["x"]}',
+        '{"algorithm": "' + "x" * 65 + '"}',
+        '{"features": [{}]}',
+        '{"importance": [1]}',
+        '{"x":' * 100 + "1" + "}" * 100,
+        '{"x":' * 100_000,
+    ],
+)
+def test_a_card_of_another_shape_is_refused(tmp_path, card):
+    """It is stored and shown, so it must be one."""
+    metadata = {SCHEMA_KEY: msgspec.json.encode(HEART).decode(), "andon.card": card}
     with pytest.raises(ModelRejected, match=r"andon\.card"):
         load(heart(tmp_path / "card.onnx", metadata=metadata))
+
+
+def test_a_card_gives_terminals_and_databases_nothing_to_obey(tmp_path):
+    """Control characters are replaced, ends of lines stay."""
+    card = {"title": "\x1b[2Jx\x00", "notes": ["one\ntwo"], "\x9b": 1}
+    metadata = {
+        SCHEMA_KEY: msgspec.json.encode(HEART).decode(),
+        "andon.card": msgspec.json.encode(card).decode(),
+    }
+    model = load(heart(tmp_path / "card.onnx", metadata=metadata))
+    assert model.card == {"title": "\ufffd[2Jx\ufffd", "notes": ["one\ntwo"], "\ufffd": 1}
+    model.close()
 
 
 def test_weights_in_another_file_are_refused_unread(tmp_path):

@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tests.support.tabular_models import CARD, HEART, ROW, heart, logistic, prob
 
 from andon.errors import (
     Conflict,
+    DeadlineExceeded,
     InvalidRequest,
     ModelRejected,
     NotFound,
@@ -171,6 +173,18 @@ def test_a_batch_answers_what_it_can(ward):
     assert [row["id"] for row in logged] == [found[0].prediction_id, found[2].prediction_id]
     assert asyncio.run(ward.engine.answer_rows(rows[:1]))[0].probability == found[0].probability
     assert ward.platform.db.models.get(MODEL, 1).total_inferences == 3
+
+
+def test_a_batch_of_bad_rows_ends_at_its_deadline(ward, monkeypatch):
+    """Saying what is wrong with a row can take longer than answering it."""
+    given = [GivenRow({"wrong": 1})] * 3
+    assert all(isinstance(one, list) for one in ward.engine.answer_rows_sync(given))
+    slot = ward.engine.fleet.hold(ward.engine.settings.default_tabular_model, None)
+    try:
+        with pytest.raises(DeadlineExceeded):
+            ward.engine._work_chunk(slot, given, "active", "python", time.monotonic())
+    finally:
+        slot.release()
 
 
 def test_a_row_that_breaks_the_model_does_not_sink_the_others(ward):

@@ -68,6 +68,15 @@ def test_a_repeat_changes_nothing(db: Database) -> None:
     assert db.feedback.get(key) == said
 
 
+def test_the_same_label_of_somebody_else_is_a_repeat(db: Database) -> None:
+    """It is no older one; who is kept does not hang on the order."""
+    (key,) = log(db, add_version(db))
+    first, other = label(key, 1, source="http"), label(key, 1, source="cli", actor="ann")
+    assert db.feedback.store([first]) == [Outcome.STORED]
+    assert db.feedback.store([other, first]) == [Outcome.DUPLICATE] * 2
+    assert db.feedback.get(key) == first
+
+
 def test_a_later_label_replaces_an_earlier_one_whatever_came_first(db: Database) -> None:
     """`timestamp` decides, not the order of arrival."""
     (key,) = log(db, add_version(db))

@@ -10,8 +10,13 @@ from andon.store.database import Database
 from andon.store.ids import uuid7
 
 
-def nobody(_worker: str) -> bool:
-    """No worker is known to be dead."""
+def nobody(_worker: str) -> bool | None:
+    """Of no worker is anything known."""
+    return None
+
+
+def alive(_worker: str) -> bool:
+    """Every worker is seen to live."""
     return False
 
 
@@ -166,6 +171,26 @@ def test_a_silent_run_of_a_terminal_is_failed(db, monkeypatch):
     monkeypatch.setattr(training_runs, "SILENCE", -1.0)
     assert db.training.fail_dead(nobody) == [run.id]
     assert "is gone" in db.training.get(run.id).error
+
+
+def test_a_run_whose_process_lives_is_left_alone(db, monkeypatch):
+    """A clock that jumped, or a machine that slept, ends no training of a terminal."""
+    run = make(db, worker="w")
+    monkeypatch.setattr(training_runs, "SILENCE", -60.0)
+    assert db.training.fail_dead(alive) == []
+    assert db.training.fail_dead(alive, model="heart") == []
+    assert db.training.beat(run.id, "w")
+
+
+def test_a_silent_run_whose_job_was_given_up_is_failed_although_its_server_lives(db, monkeypatch):
+    """The server's process outlives what it ran."""
+    run = make(db)
+    job = db.jobs.claim("w", 15)
+    db.training.start(run.id, "w")
+    db.jobs.fail(job.id, "w", job.attempts, "the database was away", None)
+    assert db.training.fail_dead(alive) == []
+    monkeypatch.setattr(training_runs, "SILENCE", -60.0)
+    assert db.training.fail_dead(alive) == [run.id]
 
 
 def test_a_run_of_a_dead_process_is_failed_at_once(db):

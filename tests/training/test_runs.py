@@ -273,8 +273,8 @@ def test_a_dead_run_is_in_nobodys_way(bench):
     first = bench.create("hang")
     dead = first.worker.replace(first.worker.split(":")[2], "1")
     assert is_dead(dead)
-    assert not is_dead(first.worker)
-    assert not is_dead("elsewhere:1:1:x")
+    assert is_dead(first.worker) is False
+    assert is_dead("elsewhere:1:1:x") is None
     bench.db.training.start(first.id, dead)
     assert bench.run("good").status == "succeeded"
     assert bench.db.training.get(first.id).status == "failed"
@@ -367,6 +367,7 @@ def test_old_folders_are_deleted(bench):
     waiting = bench.create("hang")
     bench.trainings.folder(waiting.id).mkdir()
     (bench.settings.training / "notes").mkdir()
+    (bench.settings.training / ".check-killed").mkdir()
     for folder in bench.settings.training.iterdir():
         ago = time.time() - 91 * 86400
         os.utime(folder, (ago, ago))
@@ -374,3 +375,6 @@ def test_old_folders_are_deleted(bench):
     assert not any(bench.trainings.folder(run.id).exists() for run in old)
     left = {path.name for path in bench.settings.training.iterdir()}
     assert left == {newest.id, waiting.id, "notes"}
+    (bench.settings.training / ".check-running").mkdir()
+    bench.trainings.sweep()
+    assert (bench.settings.training / ".check-running").is_dir()

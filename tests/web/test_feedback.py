@@ -106,6 +106,8 @@ def test_what_is_no_json_is_400_or_415(heart: Site) -> None:
     assert post_bytes("/api/feedback", content=b"x", headers=gzip).status_code == 415
     large = b'{"note": "' + b"x" * 100_000 + b'"}'
     assert post_bytes("/api/feedback", content=large).status_code == 413
+    deep = b'[{"actual": ' + b"[" * 20_000 + b"]" * 20_000 + b"}]"
+    assert post_bytes("/api/feedback/batch", content=deep).status_code == 400
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/x-ndjson", "text/csv"])

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.support import tabular_models
 from tests.web.conftest import Site, board, problem
 
 from andon.errors import DatabaseDamaged
@@ -29,6 +30,18 @@ def test_without_a_model_health_is_no_model_and_ready(fresh: Site):
     assert (body["status"], body["active_model"]) == ("no_model", None)
     ready = fresh.client.get("/health/ready")
     assert (ready.status_code, ready.json()) == (200, {"ready": True, "reason": ""})
+
+
+def test_a_server_that_answers_rows_alone_is_healthy(fresh: Site):
+    """`no_model` means that nothing serves; `active_model` is about the default model."""
+    path = tabular_models.heart(fresh.models / "heart.onnx")
+    files = {"model": (path.name, path.read_bytes())}
+    sent = fresh.client.post(
+        "/api/models/upload", files=files, data={"model_name": "heart-disease"}
+    )
+    assert sent.status_code == 200
+    body = fresh.client.get("/health").json()
+    assert (body["status"], body["active_model"]) == ("healthy", None)
 
 
 def test_an_active_model_that_is_not_loaded_degrades(fresh: Site):

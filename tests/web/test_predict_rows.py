@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -102,9 +103,27 @@ def test_what_cannot_be_answered_says_why(ward):
     problem(post("/predict?async=true", json=ROW), 422, "async")
     headers = {"Content-Type": "application/json"}
     problem(post("/predict", content=b"{", headers=headers), 400, "not JSON")
+    problem(post("/predict", content=b'{"thal": "\xff"}', headers=headers), 400, "not JSON")
+    half = b'{"age": 1e400, "\\ud800": 1}'
+    problem(post("/predict", content=half, headers=headers), 400, "not JSON")
     problem(post("/predict", content=b'{"a":' * 40_000, headers=headers), 400, "not JSON")
-    problem(post("/predict", content=b'{"age": NaN}', headers=headers), 400, "not JSON")
+    problem(post("/predict", content=b'{"age": NaN}', headers=headers), 400, "value is null")
     problem(ward.predict(model=MODEL), 415, "takes rows")
+
+
+def test_a_number_that_is_too_large_is_named(ward):
+    """Not only that there is one somewhere."""
+    body = json.dumps(ROW | {"age": 54}).replace("54", "1e999").encode()
+    headers = {"Content-Type": "application/json"}
+    found = problem(ward.client.post("/predict", content=body, headers=headers), 422, "age")
+    assert [error["field"] for error in found["errors"]] == ["age"]
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_a_row_of_another_type_is_told_which_to_name(ward, kind):
+    """JSON, not only the form of pictures."""
+    answer = ward.client.post("/predict", content=b"{}", headers={"Content-Type": kind})
+    problem(answer, 415, "Send a row as application/json, a picture as multipart/form-data")
 
 
 def test_a_model_without_an_active_version_is_not_loaded(fresh, tmp_path):

@@ -1,5 +1,7 @@
 import csv
 import io
+import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +12,7 @@ from tests.web.conftest import Site, problem
 
 from andon.errors import InvalidRequest, TooLarge, UnusableUpload
 from andon.runtimes.rows import RowEncoder
+from andon.web import parquet
 from andon.web.row_tables import read_csv, read_json
 
 PATH = "/predict/batch"
@@ -71,6 +74,14 @@ def test_one_bad_row_never_sinks_the_others(ward):
     assert [one["index"] for one in body["results"]] == [0, 3]
     found = [(error["index"], error.get("field")) for error in body["errors"]]
     assert found == [(1, "age"), (1, "sex"), (2, None), (4, "x")]
+
+
+def test_a_number_that_is_too_large_is_one_bad_row(ward):
+    """The others are answered."""
+    body = json.dumps([ROW, ROW | {"oldpeak": -987}]).replace("-987", "1e999").encode()
+    answer = send(ward, body, "application/json").json()
+    assert (answer["answered"], answer["rejected"]) == (1, 1)
+    assert (answer["errors"][0]["index"], answer["errors"][0]["field"]) == (1, "oldpeak")
 
 
 def test_a_batch_of_bad_rows_is_refused_with_the_reasons(ward):
@@ -136,6 +147,7 @@ def test_columns_that_do_not_fit_are_named_once(ward):
         (b"\xff\xfe\x00", "text/csv", 400, "not UTF-8"),
         (b'age,sex\n"1,2\n', "text/csv", 400, "line"),
         (b"age;age\n1;2\n", "text/csv", 422, "age is there twice"),
+        (b'[{"age": "\xff"}]', "application/json", 400, "not JSON"),
         (b"x", "text/plain", 415, "text/plain"),
         (b"PAR1 and nothing", PARQUET, 400, "Parquet"),
     ],
@@ -182,6 +194,12 @@ def test_a_hostile_parquet_file_does_no_harm(ward):
         (polars.DataFrame({"age": polars.repeat(1, 5_000_000, eager=True)}), 413),
         (polars.DataFrame({"thal": ["x" * 100_000] * 400}), 400),
     ]
+    # Columns that nobody asked for are named, and not read.
+    many = {f"c{number}": polars.repeat("x" * 900, 500, eager=True) for number in range(500)}
+    file = io.BytesIO()
+    polars.DataFrame(many).write_parquet(file)
+    assert len(file.getvalue()) < 1_000_000
+    problem(send(ward, file.getvalue(), PARQUET), 422, "c0 is no feature")
     for frame, status in frames:
         file = io.BytesIO()
         frame.write_parquet(file)
@@ -190,11 +208,43 @@ def test_a_hostile_parquet_file_does_no_harm(ward):
     assert ward.client.post("/predict", json=ROW).status_code == 200
 
 
+def test_a_little_parquet_file_that_stands_for_gigabytes_is_refused():
+    """What comes back from its reader fits into memory; it knows nothing of our secrets."""
+    polars = pytest.importorskip("polars")
+    text = {name: polars.repeat("x" * 900, 20_000, eager=True) for name in ("thal", "subject")}
+    file = io.BytesIO()
+    polars.DataFrame(text).write_parquet(file)
+    assert len(file.getvalue()) < 10_000
+    with pytest.raises(TooLarge, match="bytes of text"):
+        parquet.read(file.getvalue(), 100_000, text)
+
+
 def test_a_line_with_too_few_cells_is_one_bad_row():
     """The others are read."""
     batch = read_csv(table([ROW, ROW]) + b"1,2\r\n", ENCODER, 10)
     assert (len(batch.rows), batch.total) == (2, 3)
     assert batch.faults == [(2, [{"detail": "has 2 values, and the header 6"}])]
+
+
+def test_a_table_wider_than_any_model_is_refused_at_once():
+    """A million columns cost no time and little memory."""
+    names = ",".join(f"c{number}" for number in range(1_000_000)).encode()
+    quoted = ",".join(f'"c{number},"' for number in range(2101)).encode()
+    began = time.monotonic()
+    for header in (names, b"," * 5_000_000, quoted):
+        with pytest.raises(InvalidRequest, match="columns"):
+            read_csv(header + b"\n1,2\n", ENCODER, 10)
+    with pytest.raises(InvalidRequest, match="do not fit"):
+        read_csv(b",".join(b"c%d" % number for number in range(2100)) + b"\n1", ENCODER, 10)
+    assert time.monotonic() - began < 5
+
+
+def test_lines_wider_than_the_header_are_not_kept():
+    """Each is a bad row in its place."""
+    good = table([ROW]).splitlines()
+    text = b"\n".join([good[0], b"12," * 1000, good[1], b"", b"1"])
+    batch = read_csv(text, ENCODER, 10)
+    assert (batch.places, [place for place, _ in batch.faults]) == ([1], [0, 2])
 
 
 def test_limits_hold_while_reading():

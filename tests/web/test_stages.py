@@ -102,6 +102,17 @@ def test_a_wish_that_is_wrong_is_named(site: Site, body: Any, status: int, field
     assert answer.json()["errors"][0]["field"] == field
 
 
+def test_what_is_wrong_with_a_wish_is_said_in_words(site: Site) -> None:
+    """What is missing, unknown, or may be said instead."""
+
+    def said(body: Any) -> str:
+        return site.client.post("/api/models/1/stage", json=body).json()["errors"][0]["detail"]
+
+    assert said({}) == "is missing"
+    assert said({"stage": "staging", "why": "x"}) == "is not known here"
+    assert said({"stage": "prod"}).endswith("; it may be staging, production, archived")
+
+
 def test_a_version_that_is_not_there_is_404(site: Site) -> None:
     """As is a model."""
     assert site.client.post("/api/models/99/stage", json={"stage": "staging"}).status_code == 404

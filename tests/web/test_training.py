@@ -166,6 +166,7 @@ def test_what_cannot_be_trained_is_refused(works: Works, body, status: int, word
 def test_what_is_no_json_is_refused(works: Works):
     """As everywhere."""
     problem(works.client.post("/retrain", content=b"{"), 400)
+    problem(works.client.post("/retrain", content=b"[" * 60_000), 400, "not valid JSON")
     problem(works.client.post("/retrain", content=b'{"reason": "' + b"x" * 70_000 + b'"}'), 413)
 
 

@@ -195,7 +195,9 @@ def add(
     output.say(f"Model {version.model} v{version.version} ({file.name}) {what}.")
     for warning in version.description.get("warnings", []):
         output.say(f"Note: {warning}")
-    if version.is_active:
+    if version.is_active and "rows" in version.description:
+        output.say("It serves now. It answers rows: POST /predict.")
+    elif version.is_active:
         output.say(f"It serves now. Try: andon predict IMAGE --model {version.model}")
     else:
         output.say(f"Let it serve: andon models activate {version.version} -m {version.model}")

@@ -53,8 +53,8 @@ def serve(
 def _announce(platform: "Platform", address: str) -> None:
     """What to open, what to try, where things are."""
     settings = platform.settings
-    active = platform.db.models.active(settings.default_model)
-    serving = f"{active.model} v{active.version}" if active else "none yet (andon demo brings one)"
+    active = [f"{one.model} v{one.version}" for one in platform.db.models.all_active()]
+    serving = ", ".join(active) or "none yet (andon demo brings one)"
     samples = sorted((settings.home / SAMPLES).glob("*.png"))
     picture = samples[0] if samples else Path("board.jpg")
     key = '-H "X-API-Key: $ANDON_API_KEY" ' if settings.credentials_required else ""
@@ -64,7 +64,7 @@ def _announce(platform: "Platform", address: str) -> None:
             "  Open": address,
             "  Try": f"curl {key}-F image=@{picture} {address}/api/predict",
             "  Deploy": f"cp MODEL.onnx {settings.deploy}/",
-            "  Model": serving,
+            "  Models" if len(active) > 1 else "  Model": serving,
             "  Home": str(settings.home),
             "  API": f"{address}/docs",
             "  Stop": "Ctrl+C",

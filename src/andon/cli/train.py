@@ -3,7 +3,7 @@
 import difflib
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,7 +34,8 @@ def train(
         typer.Argument(
             metavar="[RECIPE|FILE]",
             show_default=False,
-            help="A recipe by name (andon train --list), or a CSV, Parquet or recipe file.",
+            help="A recipe by name (andon train --list), a CSV, Parquet or recipe file, or a "
+            "folder/ of tables.",
         ),
     ] = "",
     home: Home = None,
@@ -117,8 +118,9 @@ def _asked(what: str, settings: "Settings", data: list[Path]) -> tuple["Asked", 
             raise _no_file(path)
     given = tuple(map(str, data))
     path = Path(what).expanduser()
-    if path.suffix or "/" in what:
-        if not path.is_file():
+    unknown = catalog.known(what, settings) is None
+    if path.suffix or "/" in what or (unknown and path.is_dir()):
+        if not path.exists():
             raise _no_file(path)
         return Asked(recipe=str(path.absolute()), data=given), _model_name(path)
     known = catalog.find(what, settings)
@@ -204,13 +206,15 @@ def _telling(*, as_json: bool) -> Iterator[Callable[["Line"], None]]:
     with _bar() as advance:
 
         def tell(message: "Line") -> None:
-            match message:
-                case messages.Stage(stage, progress):
-                    advance(stage, progress)
-                case messages.Say(text) if not as_json:
-                    output.say(text)
-                case messages.Checked(report) if not as_json:
-                    _show_findings(report)
+            # Where nobody reads on (`| head`), the training goes on all the same.
+            with suppress(BrokenPipeError):
+                match message:
+                    case messages.Stage(stage, progress):
+                        advance(stage, progress)
+                    case messages.Say(text) if not as_json:
+                        output.say(text)
+                    case messages.Checked(report) if not as_json:
+                        _show_findings(report)
 
         yield tell
 

@@ -88,7 +88,8 @@ class Schedule:
             # Times of another expression, or of a clock that was wrong, are not made up for.
             self._db.schedules.advance(state, self.cron, present)
             return False
-        due = next(CronSim(self.cron, present + _SECOND, reverse=True))
+        # The one before the second that comes: that is the present one, and none to come.
+        due = next(CronSim(self.cron, present.replace(microsecond=0) + _SECOND, reverse=True))
         if due <= state.last_due_at:
             return False
         if present - due > _LATE:

@@ -376,6 +376,11 @@ def _said(side: _Side, place: int, schema: RowSchema) -> RowAnswer:
     return RowAnswer(value, label, round(float(side.probabilities[place, of]), 6))
 
 
+def _signed(value: float) -> str:
+    """Three decimals, with a minus sign that is as wide as the plus."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
 def _verdict(
     versions: tuple[int, int],
     metrics: dict[str, Difference | None],
@@ -385,15 +390,19 @@ def _verdict(
     """What a person should take from it."""
     a, b = versions
     if agreement is None:
-        return "There is no row that both versions can take."
-    agree = f"They agree on {agreement.value:.1%} of the rows."
+        return (
+            "There is no row that both versions can take. Give feedback on their answers, or "
+            "rows of your own."
+        )
+    agree = f"They agree on {100 * agreement.value:.1f} % of the rows."
     name = "f1" if metrics["f1"] is not None else "accuracy"
     found = metrics[name]
     if found is None:
         return f"Not enough labels to say which is better: {labelled} of {labels.NEEDED}. {agree}"
     figures = f"{_SHOWN[name]} {found.a:.3f} of v{a}, {found.b:.3f} of v{b}"
     bounds = (
-        f"difference {found.difference:+.3f}, 95 % interval {found.low:+.3f} to {found.high:+.3f}"
+        f"difference {_signed(found.difference)}, 95 % interval {_signed(found.low)} to "
+        f"{_signed(found.high)}"
     )
     if found.low > 0:
         said = f"v{b} is better"

@@ -28,6 +28,7 @@ _MAX_NOTE = 2_000
 _FIRST_YEAR = 2000
 _MAX_ID = 255
 _FIELD = re.compile(r" - at `\$\.?(.*?)`$")
+_SEPARATORS = ",;\t|"
 _COLUMNS = frozenset({"prediction_id", "request_id", "actual", "timestamp", "note"})
 
 Text = Annotated[str, Meta(max_length=_MAX_ID)]
@@ -253,6 +254,10 @@ def read(data: bytes, form: Form) -> list[SentFeedback | AndonError]:
 def _decoded(data: bytes, what: str) -> Any:
     try:
         return msgspec.json.decode(data)
+    except RecursionError:
+        raise UnusableUpload(
+            f"{what} is nested too deeply.", hint="Send a JSON object per label."
+        ) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UnusableUpload(
             f"{what} is not valid JSON: {error}.", hint="Send a JSON object per label."
@@ -266,8 +271,12 @@ def _converted(row: Any) -> SentFeedback:
         said = str(error)
         field = _FIELD.search(said)
         missing = re.search(r"missing required field `(\w+)`", said)
-        name = missing[1] if missing else field[1] if field and field[1] else "body"
-        raise _invalid(name, _FIELD.sub("", said)[:200].rstrip(".")) from None
+        if missing:
+            raise _invalid(missing[1], "is missing") from None
+        if "timezone" in said:
+            raise _invalid("timestamp", "must end with Z or a UTC offset such as +02:00") from None
+        name = field[1] if field and field[1] else "body"
+        raise _invalid(name, f"is not right: {_FIELD.sub('', said)[:200].rstrip('.')}") from None
 
 
 def _csv_rows(data: bytes) -> Iterator[dict[str, str]]:
@@ -278,7 +287,9 @@ def _csv_rows(data: bytes) -> Iterator[dict[str, str]]:
             f"The CSV is not UTF-8: {error.reason} at byte {error.start}.",
             hint="Save it as CSV UTF-8.",
         ) from None
-    table = csv.DictReader(io.StringIO(text, newline=""))
+    heading = text.partition("\n")[0]
+    separator = max(_SEPARATORS, key=heading.count)
+    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         columns = {(name or "").strip().lower() for name in table.fieldnames or ()}
         if "actual" not in columns or not columns & {"prediction_id", "request_id"}:

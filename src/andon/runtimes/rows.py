@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from andon.errors import InvalidRequest, ModelRejected
+from andon.runtimes.row_card import CONTROL
 
 SCHEMA_KEY = "andon.rows"
 CARD_KEY = "andon.card"
@@ -189,7 +190,7 @@ def read_schema(text: str) -> RowSchema:
     """
     try:
         schema = msgspec.json.decode(text, type=RowSchema)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise _bad_schema(f"it is not valid: {error}") from None
     check_schema(schema)
     return schema
@@ -215,6 +216,8 @@ def check_schema(schema: RowSchema) -> None:
             raise _bad_schema(f"{name[:_SHOWN]!r} is no name that can be shown and stored")
     if schema.class_labels and len(schema.class_labels) != len(schema.classes):
         raise _bad_schema("there are not as many class labels as classes")
+    if any(map(CONTROL.search, schema.class_labels)):
+        raise _bad_schema("a class label holds characters that cannot be shown")
     if schema.positive is not None and not (len(schema.classes) == 2 and schema.positive in {0, 1}):
         raise _bad_schema("`positive` must be 0 or 1, of two classes")
     if not 0 <= schema.threshold <= 1:
@@ -294,11 +297,11 @@ def _wanted(feature: Feature, value: Any = None) -> str:
         wanted = "must be a whole number" if feature.kind == "integer" else "must be a number"
         unit = f" {feature.unit}" if feature.unit else ""
         if feature.minimum is not None and feature.maximum is not None:
-            wanted += f" from {feature.minimum:g} to {feature.maximum:g}{unit}"
+            wanted += f" from {feature.minimum:.10g} to {feature.maximum:.10g}{unit}"
         elif feature.minimum is not None:
-            wanted += f", {feature.minimum:g}{unit} or more"
+            wanted += f", {feature.minimum:.10g}{unit} or more"
         elif feature.maximum is not None:
-            wanted += f", {feature.maximum:g}{unit} or less"
+            wanted += f", {feature.maximum:.10g}{unit} or less"
     return wanted if value is None else f"{wanted}, not {_shown(value)}"
 
 
@@ -358,13 +361,17 @@ def _number(text: str) -> float | str:
     if truth is not None:
         return float(truth)
     try:
-        return float(text)
+        # Python would read 1_000 as a number; nobody else does.
+        return text if "_" in text else float(text)
     except ValueError:
         return text
 
 
 def _contradiction(feature: Feature) -> str:
     """What a feature says against itself; empty when nothing."""
+    described = (feature.unit, *feature.labels, " ".join(feature.description.split()))
+    if any(map(CONTROL.search, described)):
+        return "its unit, labels or description hold characters that cannot be shown"
     if feature.kind == "category":
         if not 1 <= len(feature.categories) <= MAX_CATEGORIES:
             return f"it has {len(feature.categories)} categories, not 1 to {MAX_CATEGORIES}"
@@ -372,6 +379,8 @@ def _contradiction(feature: Feature) -> str:
             return "two categories are the same"
         if any(isinstance(one, str) and not one.isprintable() for one in feature.categories):
             return "a category holds characters that cannot be printed"
+        if any(not isinstance(one, str) and abs(one) > _LARGEST for one in feature.categories):
+            return "a category is too large a number"
         if feature.labels and len(feature.labels) != len(feature.categories):
             return "there are not as many labels as categories"
         if feature.typical is not None and feature.typical not in feature.categories:

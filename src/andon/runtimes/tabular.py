@@ -20,7 +20,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from andon.errors import DeadlineExceeded, ModelRejected, RuntimeFailed, UnsupportedMedia
-from andon.runtimes import onnx_metadata, rows
+from andon.runtimes import onnx_metadata, row_card, rows
 from andon.runtimes.base import (
     Inference,
     ModelDescription,
@@ -261,8 +261,8 @@ def _understand(
         rows=plain(schema),
     )
     model = TabularModel(sessions, output, schema, description, config)
-    model.card = _object(entries, rows.CARD_KEY)
-    model.reference = _object(entries, rows.REFERENCE_KEY)
+    model.card = row_card.read_card(entries, rows.CARD_KEY)
+    model.reference = row_card.read_object(entries, rows.REFERENCE_KEY)
     return model
 
 
@@ -362,19 +362,6 @@ def _overridden(schema: RowSchema, options: ModelOptions) -> RowSchema:
         schema = msgspec.structs.replace(schema, threshold=options.threshold)
     rows.check_schema(schema)
     return schema
-
-
-def _object(entries: dict[str, str], key: str) -> dict[str, Any] | None:
-    """A metadata entry that holds a JSON object."""
-    text = entries.get(key)
-    if text is None:
-        return None
-    try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise ModelRejected(
-            f"The model's metadata entry {key} is no JSON object: {error}.", hint=_EXPORT
-        ) from None
 
 
 def _try(model: TabularModel, config: RuntimeConfig) -> None:

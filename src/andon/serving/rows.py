@@ -472,6 +472,8 @@ class RowAnswering(Answering):
             try:
                 values = encoder.encode(one.features)
             except InvalidRequest as error:
+                if time.monotonic() >= deadline:
+                    raise self._late() from None
                 results.append(error.errors)
                 continue
             results.append([])
@@ -482,11 +484,9 @@ class RowAnswering(Answering):
             return results
         rows: list[dict[str, Any]] = []
         for place, (answer, row) in zip(places, self._work_rows(slot, asks), strict=True):
-            if isinstance(answer, AndonError):
-                results[place] = [{"detail": str(answer)}]
-                continue
-            results[place] = answer
-            rows.append(row)
+            results[place] = [{"detail": str(answer)}] if isinstance(answer, AndonError) else answer
+            if row:
+                rows.append(row)
         if rows:
             written = self.db.writer.write_rows(rows)
             try:

@@ -38,6 +38,8 @@ _ASKED_AT_ONCE = 500
 _sorted = msgspec.json.Encoder(order="sorted")
 _scores = msgspec.json.Decoder(list[float])
 _any = msgspec.json.Decoder()
+# Of a label's rank: time, value and note. Said again by somebody else it is the same label.
+_SAID = 3
 
 
 class Outcome(StrEnum):
@@ -260,13 +262,13 @@ def _store(connection: Connection, labels: Sequence[Label]) -> list[Outcome]:
             outcomes.append(Outcome.UNKNOWN)
             continue
         stands = standing.get(key)
-        if stands is not None and _rank(label) == _rank(stands):
-            outcomes.append(Outcome.DUPLICATE)
-        elif stands is not None and _rank(label) < _rank(stands):
-            outcomes.append(Outcome.SUPERSEDED)
-        else:
+        rank, other = _rank(label), () if stands is None else _rank(stands)
+        if rank > other:
             standing[key] = label
-            outcomes.append(Outcome.STORED)
+        if rank[:_SAID] == other[:_SAID]:
+            outcomes.append(Outcome.DUPLICATE)
+        else:
+            outcomes.append(Outcome.STORED if rank > other else Outcome.SUPERSEDED)
     changed = [label for key, label in standing.items() if label is not before.get(key)]
     if changed:
         connection.execute(

@@ -265,30 +265,38 @@ class TrainingRuns:
             )
         return run
 
-    def fail_dead(self, is_dead: Callable[[str], bool], *, model: str | None = None) -> list[str]:
+    def fail_dead(
+        self, is_dead: Callable[[str], bool | None], *, model: str | None = None
+    ) -> list[str]:
         """Fail the runs that nobody runs and nobody will; their ids.
 
         A run whose job is unfinished is left to the queue, which takes it up again.
 
         Args:
-            is_dead: Tells of a worker whether its process is known to be gone.
+            is_dead: Tells of a worker whether its process is gone; None where it cannot be
+                known. A terminal's process that lives keeps its run however long it was silent:
+                the clock may have jumped, or the machine slept.
             model: Somebody waits for this one: its dead run is failed although a job would
                 take it up again.
         """
         silent = now() - timedelta(seconds=SILENCE)
-        job = exists().where(jobs.c.id == _columns.id, jobs.c.status.in_(UNFINISHED))
-        query = select(_columns.id, _columns.status, _columns.worker, _columns.heartbeat_at, job)
+        queued = exists().where(jobs.c.id == _columns.id)
+        job = queued.where(jobs.c.status.in_(UNFINISHED))
+        columns = (_columns.id, _columns.status, _columns.worker, _columns.heartbeat_at)
+        query = select(*columns, job, queued)
         query = query.where(_columns.status.in_(UNFINISHED))
         if model is not None:
             query = query.where(_columns.model_name == model)
         with self._connections.read() as connection:
             rows = connection.execute(query).all()
         failed = []
-        for run_id, status, worker, beat, has_job in rows:
+        for run_id, status, worker, beat, has_job, was_queued in rows:
             if has_job and (model is None or status == "queued"):
                 continue
-            if status == "running" and beat is not None and beat >= silent and not is_dead(worker):
-                continue
+            if status == "running" and beat is not None:
+                dead = is_dead(worker)
+                if not dead and (beat >= silent or (dead is False and not was_queued)):
+                    continue
             same = _held(run_id, worker) if status == "running" else _waiting(run_id)
             if beat is not None and status == "running":
                 # It may have been taken over since it was looked at.
@@ -396,7 +404,10 @@ def _waiting(run_id: str) -> ColumnElement[bool]:
 def _gone(status: str) -> str:
     if status == "queued":
         return "It never ran: its job was given up."
-    return "The process that ran it is gone. Nothing was registered; start it again."
+    return (
+        "The process that ran it is gone. Start it again; a version that it may have registered "
+        "is found, not made twice."
+    )
 
 
 def _query(*, report: bool = True) -> Select[Any]:

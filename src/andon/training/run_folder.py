@@ -16,6 +16,9 @@ from andon.training.messages import TrainReport
 
 log = structlog.get_logger("andon.training")
 
+CHECK = ".check-"
+"""Folders of checks, which make no run, are called so."""
+
 _DAY = 86400.0
 
 
@@ -72,6 +75,10 @@ def sweep(place: Path, kept: Collection[str], keep_days: float) -> int:
     """
     oldest = time.time() - keep_days * _DAY
     count = 0
+    for folder in place.glob(f"{CHECK}*"):
+        # A check that was killed. The others are gone when they end.
+        if _changed_before(folder, time.time() - _DAY):
+            shutil.rmtree(folder, ignore_errors=True)
     for folder in place.glob("????????-????-????-????-????????????"):
         try:
             if folder.name in kept or folder.lstat().st_mtime >= oldest:
@@ -83,6 +90,13 @@ def sweep(place: Path, kept: Collection[str], keep_days: float) -> int:
     if count:
         log.info("Folders of old trainings were deleted", folders=count)
     return count
+
+
+def _changed_before(folder: Path, moment: float) -> bool:
+    try:
+        return folder.lstat().st_mtime < moment
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager

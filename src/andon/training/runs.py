@@ -183,7 +183,9 @@ class Trainings:
             if tell is not None:
                 tell(message)
 
-        with tempfile.TemporaryDirectory(dir=self._settings.training, prefix=".check-") as place:
+        with tempfile.TemporaryDirectory(
+            dir=self._settings.training, prefix=run_folder.CHECK
+        ) as place:
             folder = Path(place)
             request = self._request("", clean_model_name(model), asked, check_only=True)
             ended = self._listen(folder, request, keep, lambda: "")

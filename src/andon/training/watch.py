@@ -91,12 +91,12 @@ def worker_name() -> str:
     return f"{socket.gethostname()[:32]}:{pid}:{_started(pid)}:{uuid7()[-8:]}"
 
 
-def is_dead(worker: str) -> bool:
-    """Whether a worker was a process of this machine and is gone."""
+def is_dead(worker: str) -> bool | None:
+    """Whether a worker's process is gone; None where it cannot be known, as of another machine."""
     host, _, rest = worker.rpartition(":")[0].partition(":")
     pid, _, started = rest.partition(":")
     if host != socket.gethostname()[:32] or not pid.isdecimal():
-        return False
+        return None
     return _started(int(pid)) != started
 
 

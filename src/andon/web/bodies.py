@@ -1,7 +1,8 @@
 """Bodies of JSON, NDJSON or CSV that a route reads itself, up to a limit of its own."""
 
+import json
 import re
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -13,6 +14,8 @@ from andon.web.problems import ClientGone
 Shape = TypeVar("Shape")
 
 _FIELD = re.compile(r" - at `\$\.?(.*?)`$")
+_NOT_A_NUMBER = re.compile(rb"[\[:,]\s*-?(?:NaN|Infinity)\b")
+_NAMED = re.compile(r"(missing required|unknown) field `([^`]+)`")
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -59,10 +62,44 @@ def decoded(data: bytes, shape: type[Shape]) -> Shape:
     except msgspec.ValidationError as error:
         said = str(error)
         field = _FIELD.search(said)
-        named = re.search(r"(?:missing required|unknown) field `(\w+)`", said)
-        name = named[1] if named else field[1] if field and field[1] else "body"
-        raise invalid(name, f"is not right: {_FIELD.sub('', said)[:200].rstrip('.')}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        named = _NAMED.search(said)
+        if named:
+            what = "is missing" if named[1] == "missing required" else "is not known here"
+            raise invalid(named[2], what) from None
+        name = field[1] if field and field[1] else "body"
+        what = _FIELD.sub("", said)[:200].rstrip(".") + _choices(shape, name)
+        raise invalid(name, f"is not right: {what}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnusableUpload(
             f"The body is not valid JSON: {error}.", hint="Send one JSON object."
         ) from None
+
+
+def plain_json(data: bytes) -> Any:
+    """What a body of rows holds; a number that is too large is infinity, which no field may be.
+
+    Raises:
+        UnusableUpload: It is no JSON.
+    """
+    try:
+        try:
+            return msgspec.json.decode(data)
+        except msgspec.ValidationError:
+            # msgspec refuses such a number without saying where; the row's check names it.
+            found = json.loads(data)
+            # Half of a character pair, which only this reader lets through: nobody can send it on.
+            msgspec.json.encode(found)
+            return found
+    except (ValueError, RecursionError) as error:
+        hint = ""
+        if _NOT_A_NUMBER.search(data):
+            hint = "JSON has no NaN and no Infinity: a missing value is null."
+        raise UnusableUpload(f"The body is not JSON: {error}.", hint=hint) from None
+
+
+def _choices(shape: type, name: str) -> str:
+    """What a field may be, where that is one of a few texts."""
+    hint = get_type_hints(shape, include_extras=False).get(name)
+    if get_origin(hint) is not Literal:
+        return ""
+    return f"; it may be {', '.join(map(str, get_args(hint)))}"

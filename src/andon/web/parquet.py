@@ -1,21 +1,23 @@
-"""Reads Parquet files in a process of their own: `python -m andon.web.parquet MAX_ROWS`.
+"""Reads Parquet files in a process of their own: `python -m andon.web.parquet`.
 
-The file comes on standard input; the columns go to standard output as JSON, or an error does.
+What is wanted comes on the first line of standard input, the file after it; the columns go to
+standard output as JSON, or an error does.
 The reader is large and the file a stranger's: in a child with limits, neither weighs on the
 server nor can bring it down.
 """
 
 import io
-import os
 import resource
 import subprocess
 import sys
+from collections.abc import Collection
 from importlib.util import find_spec
 from typing import Any
 
 import msgspec
 
 from andon.errors import TooLarge, UnsupportedMedia, UnusableUpload
+from andon.training.child_process import environment
 
 CONTENT_TYPES = ("application/vnd.apache.parquet", "application/x-parquet")
 
@@ -24,12 +26,24 @@ _SECONDS = 30
 _LONGEST_TEXT = 1000
 _MAX_COLUMNS = 2100
 _MAX_CELLS = 20_000_000
+# Of all texts together: a few bytes of a file can stand for gigabytes.
+_MAX_TEXT_BYTES = 32 * 1024 * 1024
 
 
-def read(data: bytes, max_rows: int) -> dict[str, list[Any]]:
+class _Wanted(msgspec.Struct):
+    max_rows: int
+    names: list[str]
+
+
+def read(data: bytes, max_rows: int, names: Collection[str]) -> dict[str, list[Any]]:
     """The columns of a Parquet file, values as JSON has them; missing ones and NaN as None.
 
     Blocks; call it in a thread.
+
+    Args:
+        data: The file.
+        max_rows: Rows at most.
+        names: Columns that may be there. If there are others, no values are read at all.
 
     Raises:
         UnsupportedMedia: The reader is not installed.
@@ -41,11 +55,16 @@ def read(data: bytes, max_rows: int) -> dict[str, list[Any]]:
             "Parquet cannot be read: the reader is not installed.",
             hint='Install it with: pip install "andon[train]". Or send CSV or JSON.',
         )
-    command = [sys.executable, "-m", "andon.web.parquet", str(max_rows)]
-    env = {**os.environ, "POLARS_MAX_THREADS": "1"}
+    wanted = msgspec.json.encode(_Wanted(max_rows, list(names)))
     try:
         done = subprocess.run(
-            command, input=data, capture_output=True, timeout=_SECONDS, check=False, env=env
+            [sys.executable, "-P", "-m", "andon.web.parquet"],
+            input=wanted + b"\n" + data,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
+            # It has no business with our secrets.
+            env=environment(threads=1),
         )
     except subprocess.TimeoutExpired:
         raise UnusableUpload(
@@ -66,8 +85,10 @@ def read(data: bytes, max_rows: int) -> dict[str, list[Any]]:
     return columns
 
 
-def child(max_rows: int) -> dict[str, Any]:
+def child() -> dict[str, Any]:
     """Read standard input; the answer to write."""
+    wanted = msgspec.json.decode(sys.stdin.buffer.readline(), type=_Wanted)
+    max_rows = wanted.max_rows
     import polars as pl  # noqa: PLC0415 - large, and only here
 
     data = io.BytesIO(sys.stdin.buffer.read())
@@ -76,6 +97,8 @@ def child(max_rows: int) -> dict[str, Any]:
         data.seek(0)
         if len(schema) > _MAX_COLUMNS or len(schema) * max_rows > _MAX_CELLS * 10:
             return {"too_large": f"The Parquet file has {len(schema)} columns."}
+        if not schema.keys() <= set(wanted.names):
+            return {"columns": {name[:_LONGEST_TEXT]: [] for name in schema}}
         for name, kind in schema.items():
             text = kind in {pl.String, pl.Categorical, pl.Enum}
             if not (text or kind.is_numeric() or kind in {pl.Boolean, pl.Null}):
@@ -87,12 +110,17 @@ def child(max_rows: int) -> dict[str, Any]:
         if frame.height * frame.width > _MAX_CELLS:
             return {"too_large": f"The Parquet file has {frame.height * frame.width} values."}
         columns: dict[str, list[Any]] = {}
+        letters = 0
         for column in frame.iter_columns():
             found = column
             if column.dtype in {pl.String, pl.Categorical, pl.Enum}:
                 found = column.cast(pl.String)
-                if (found.str.len_bytes().max() or 0) > _LONGEST_TEXT:  # type: ignore[operator]
+                sizes = found.str.len_bytes()
+                if (sizes.max() or 0) > _LONGEST_TEXT:  # type: ignore[operator]
                     return {"error": f"Column {column.name[:64]} of the Parquet file is long text."}
+                letters += int(sizes.sum())
+                if letters > _MAX_TEXT_BYTES:
+                    return {"too_large": f"The Parquet file holds {letters} bytes of text."}
             elif column.dtype.is_float():
                 found = column.fill_nan(None)
             elif column.dtype.is_decimal():
@@ -105,4 +133,5 @@ def child(max_rows: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-    sys.stdout.buffer.write(msgspec.json.encode(child(int(sys.argv[1]))))
+    resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
+    sys.stdout.buffer.write(msgspec.json.encode(child()))

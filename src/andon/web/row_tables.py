@@ -2,14 +2,16 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from andon.errors import InvalidRequest, TooLarge, UnusableUpload
-from andon.runtimes.rows import RowEncoder
+from andon.runtimes.rows import MAX_FEATURES, RowEncoder
 from andon.serving.row_answers import GivenRow
+from andon.web.bodies import plain_json
 from andon.web.parameters import invalid, short_text
 
 _SUBJECT, _REQUEST = "subject", "request_id"
@@ -17,6 +19,8 @@ _SEPARATORS = ",;\t|"
 _MEMBERS = frozenset({"rows", "model", "version"})
 _ROW_MEMBERS = frozenset({"features", _SUBJECT, _REQUEST})
 _SHOWN = 64
+_MOST_COLUMNS = MAX_FEATURES + 100
+_MOST_FAULTS = 100
 
 Fault = list[dict[str, str]]
 
@@ -50,10 +54,7 @@ def read_json(data: bytes, limit: int) -> Batch:
         InvalidRequest: It is JSON of another shape.
         TooLarge: It holds more than `limit` rows.
     """
-    try:
-        body = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise UnusableUpload(f"The body is not JSON: {error}.") from None
+    body = plain_json(data)
     wish: dict[str, Any] = {}
     items = body
     if isinstance(body, dict):
@@ -97,30 +98,43 @@ def read_csv(data: bytes, encoder: RowEncoder, limit: int) -> Batch:
         ) from None
     first = text[: text.find("\n")] if "\n" in text else text
     separator = max(_SEPARATORS, key=first.count)
+    if first.count(separator) > 2 * _MOST_COLUMNS:
+        # Before it is cut: separators inside quotes make up no such number.
+        _check_width(first.count(separator) + 1)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     lines: list[list[str]] = []
+    whole: list[int] = []
+    faults: list[tuple[int, Fault]] = []
     try:
         header = [name.strip() for name in next(reader, [])]
+        _check_width(len(header))
         for line in reader:
-            if line:
+            if not line:
+                continue
+            place = len(lines) + len(faults)
+            if place >= limit:
+                _count(place + 1, limit)
+            if len(line) == len(header):
+                whole.append(place)
                 lines.append(line)
-                if len(lines) > limit:
-                    _count(len(lines), limit)
+            else:
+                # Not kept: a line may hold millions of cells.
+                detail = f"has {len(line)} values, and the header {len(header)}"
+                faults.append((place, [{"detail": detail}]))
     except csv.Error as error:
         raise UnusableUpload(f"The CSV cannot be read: line {reader.line_num}: {error}.") from None
-    _count(len(lines), limit)
+    _count(len(lines) + len(faults), limit)
     _check_columns(header, encoder)
-    whole = [place for place, line in enumerate(lines) if len(line) == len(header)]
-    faults: list[tuple[int, Fault]] = [
-        (place, [{"detail": f"has {len(line)} values, and the header {len(header)}"}])
-        for place, line in enumerate(lines)
-        if len(line) != len(header)
-    ]
-    cells = zip(*(lines[place] for place in whole), strict=True) if whole else ([] for _ in header)
+    cells = zip(*lines, strict=True) if lines else ([] for _ in header)
     columns = {
         name: encoder.from_text(name, column) for name, column in zip(header, cells, strict=True)
     }
     return _from_columns(columns, whole, faults, encoder)
+
+
+def column_names(encoder: RowEncoder) -> set[str]:
+    """What the columns of a table for this model may be called."""
+    return {feature.name for feature in encoder.schema.features} | {_SUBJECT, _REQUEST}
 
 
 def read_columns(columns: Mapping[str, list[Any]], encoder: RowEncoder) -> Batch:
@@ -130,9 +144,9 @@ def read_columns(columns: Mapping[str, list[Any]], encoder: RowEncoder) -> Batch
         UnusableUpload: There is no row.
         InvalidRequest: Columns are missing or unexpected.
     """
+    _check_columns(list(columns), encoder)
     count = max((len(column) for column in columns.values()), default=0)
     _count(count, count)
-    _check_columns(list(columns), encoder)
     return _from_columns(columns, list(range(count)), [], encoder)
 
 
@@ -190,6 +204,19 @@ def _text(name: str, value: Any) -> str | None:
     return None if value is None else short_text(name, str(value))
 
 
+def _check_width(columns: int) -> None:
+    """Refuse a table that is wider than any model, before its lines are read.
+
+    Raises:
+        InvalidRequest: It says how wide it is.
+    """
+    if columns > _MOST_COLUMNS:
+        raise InvalidRequest(
+            f"The header names {columns} columns; {_MOST_COLUMNS} are possible.",
+            hint="The header must name the model's features, and may have subject and request_id.",
+        )
+
+
 def _check_columns(names: Sequence[str], encoder: RowEncoder) -> None:
     """Refuse a table whose columns are not the features, before each row says so.
 
@@ -197,16 +224,17 @@ def _check_columns(names: Sequence[str], encoder: RowEncoder) -> None:
         InvalidRequest: It names the columns.
     """
     features = {feature.name for feature in encoder.schema.features}
+    known = column_names(encoder)
     faults = [
         {"field": name[:_SHOWN], "detail": "is there twice"}
-        for name in dict.fromkeys(names)
-        if names.count(name) > 1
+        for name, times in Counter(names).items()
+        if times > 1
     ]
     faults += [{"field": name, "detail": "is missing"} for name in features.difference(names)]
-    extra = [name for name in names if name not in features | {_SUBJECT, _REQUEST}]
+    extra = [name for name in names if name not in known]
     faults += [{"field": name[:_SHOWN], "detail": "is no feature of this model"} for name in extra]
     if faults:
-        faults = sorted(faults[:100], key=lambda fault: fault["field"])
+        faults = sorted(faults[:_MOST_FAULTS], key=lambda fault: fault["field"])
         named = ", ".join(f"{fault['field']} {fault['detail']}" for fault in faults[:5])
         raise InvalidRequest(
             f"The columns do not fit the model: {named}.",

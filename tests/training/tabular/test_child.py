@@ -1,5 +1,6 @@
 """The process of a training: what it prints, what it leaves, how it ends."""
 
+import contextlib
 import io
 import os
 import signal
@@ -136,6 +137,47 @@ def test_an_unknown_recipe_is_refused(tmp_path: Path) -> None:
     assert code == messages.REFUSED
     assert isinstance(lines[-1], messages.Refused)
     assert "no-such-recipe" in lines[-1].error
+
+
+def test_names_that_no_version_could_carry_are_refused_before_anything_is_trained(
+    tmp_path: Path,
+) -> None:
+    """Not by the registry, minutes later."""
+    path = table(tmp_path / "faults.csv")
+    name, rest = path.read_text("utf-8").split(",", 1)
+    path.write_text(f'"{name}\x1b[2J",{rest}', encoding="utf-8")
+    code, lines = run_here(prepare(tmp_path, str(path), target="fault"))
+    assert code == messages.REFUSED
+    assert isinstance(lines[-1], messages.Refused)
+    assert "could not be registered" in lines[-1].error
+
+
+def test_the_request_tells_no_passwords_once_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is killed afterwards: nobody else would take them out."""
+    secrets = {"database_url": "postgresql://u:secret@db/x", "mlflow_uri": "http://u:secret@x"}
+    folder = prepare(tmp_path, "no-such-recipe", **secrets)
+    path = folder / messages.REQUEST
+    before = msgspec.json.decode(path.read_bytes(), type=messages.TrainRequest)
+    seen: list[bytes] = []
+
+    def trained(_folder: Path, content: bytes, _stream: object) -> int:
+        assert b"secret" not in path.read_bytes()
+        seen.append(content)
+        return 0
+
+    monkeypatch.setattr(child, "_train", trained)
+    monkeypatch.setattr(child, "_protocol", contextlib.nullcontext)
+    monkeypatch.setattr(child.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(child.os, "environ", {})
+    monkeypatch.setattr("sys.argv", ["child", str(folder)])
+    assert child.main() == 0
+    assert msgspec.json.decode(seen[0], type=messages.TrainRequest) == before
+    known = msgspec.json.decode(path.read_bytes(), type=messages.TrainRequest)
+    assert known == msgspec.structs.replace(before, database_url="", mlflow_uri="")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(folder.iterdir()) == [path]
 
 
 @pytest.mark.slow

@@ -322,3 +322,13 @@ def test_without_a_network_the_next_step_is_said(tmp_path: Path) -> None:
     """Nothing listens there."""
     with pytest.raises(Unavailable, match=r"could not be downloaded.*--data"):
         heart_disease.download(tmp_path / "f", lambda _: None, "http://127.0.0.1:9/f", 1.0)
+
+
+def test_tables_that_a_folder_has_besides_are_told(tmp_path: Path) -> None:
+    """UCI's folder also holds other layouts; nobody shall think they were read."""
+    raw(made_up(), tmp_path / "processed.basel.data")
+    (tmp_path / "heart.csv").write_text("age,target\n1,1\n")
+    table = read(tmp_path)
+    assert table.frame.height == 60
+    (finding,) = [one for one in table.findings if one.check == "left-out"]
+    assert finding.detail.startswith("heart.csv in ")

@@ -123,6 +123,13 @@ def test_a_page_may_build_on_a_built_in_recipe(places: Places) -> None:
     assert (recipe.features, recipe.source) == (built_in.features, "drowsiness")
 
 
+BOMB = ", ".join(
+    f"{number}: &{'abcdefghijk'[number]} [{', '.join(['*' + 'abcdefghijk'[number - 1]] * 9)}]"
+    for number in range(1, 10)
+)
+"""Aliases of aliases: some thousand million values in half a page."""
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -135,18 +142,24 @@ def test_a_page_may_build_on_a_built_in_recipe(places: Places) -> None:
         ("target: y\ngate: {minimun: 1}\n", r"casting\.yaml, gate: .*`minimum`"),
         ("target: y\nslices: {s: {edge: [1]}}\n", r"slices\.s: .*`edges`"),
         ("target: y\nfeatures: {a: {unti: mm}}\n", r"features\.a: .*`unit`"),
-        ("target: y\nfeatures: {a: {minimum: low}}\n", r"features\.\[0\]\.minimum|features\[0\]"),
+        ("target: y\nfeatures: {a: {minimum: low}}\n", r"features\.a\.minimum: Expected"),
         ("target: y\nfeatures: a\n", r"casting\.yaml, features"),
         ("target: y\nfeatures: {a: {categories: [x, y], labels: [X]}}\n", r"1 labels for 2"),
         ("target: y\nfeatures: {a: {minimum: 2, maximum: 1}}\n", r"2 is over the maximum 1"),
         ("target: y\nslices: {s: {column: a, edges: [2, 1]}}\n", r"slices.*edges must rise"),
         ("target: y\nhold_out: 5\n", r"casting\.yaml, hold_out: Expected `float` <= 0.5"),
-        ("target: y\nmetric: f2\n", r"casting\.yaml, metric: Invalid enum value 'f2'"),
+        ("target: y\nmetric: f2\n", r"casting\.yaml, metric: .*'f2'; there are accuracy,"),
         ("target: [y\n", r"casting\.yaml, line 2"),
         ("- target\n", r"no recipe: expected keys"),
         ("target: !!python/object/apply:os.system ['true']\n", r"casting\.yaml, line 1"),
         ("target: y\nname: other\n", r"called like its file"),
         ("base: nothing\n", r"no built-in recipe 'nothing'"),
+        ("base: [nothing]\n", r"no built-in recipe"),
+        ("target: y\ndata: " + "[" * 5000, r"nested too deep"),
+        ("target: y\nname: &a [*a]\n", r"aliases counted each time"),
+        ("target: y\nclass_labels: {0: &a [1, 2], " + BOMB + "}\n", r"more than 100000 values"),
+        ('target: y\nclass_labels: {0: "\\e[31mno"}\n', r"class_labels: .* cannot be shown"),
+        ('target: y\nfeatures: {a: {unit: "\\a"}}\n', r"features\.a: .* cannot be shown"),
     ],
 )
 def test_a_page_that_is_wrong_is_refused_with_its_key(
@@ -243,3 +256,10 @@ def test_a_built_in_recipe_takes_a_table_of_ones_own(places: Places, tmp_path: P
     table = read(recipe, places, data=(str(tmp_path / "t.parquet"),))
     assert table.frame.height == 2
     assert not table.synthetic
+
+
+def test_a_declared_feature_that_is_wrong_is_named(places: Places) -> None:
+    """By its name, not its place; with the kinds there are."""
+    page(places, "target: y\nfeatures:\n  x: {kind: numbr}\n")
+    with pytest.raises(RecipeError, match=r"features\.x\.kind: .*are number, integer, category"):
+        pages.find("casting", places)

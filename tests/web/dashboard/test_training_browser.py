@@ -76,6 +76,7 @@ def test_a_training_is_cancelled_from_its_page(page, fresh):
     page.click("#dialog-go")
     page.wait_for_selector(".outcome", timeout=20_000)
     assert "It was cancelled before it was done." in page.inner_text(".outcome")
+    assert page.inner_text("#title .tag") == "Cancelled"
     assert fresh.platform.db.models.list(MODEL) == []
 
 
@@ -104,6 +105,7 @@ def test_a_row_is_answered_explained_and_corrected(page, fresh):
     page.reload()
     assert values(page)["oldpeak"] == "6"
     assert "Said so far: no disease" in page.inner_text("#truth-said")
+    assert page.get_attribute("#truth button[data-key='0']", "aria-pressed") == "true"
 
 
 def test_what_a_row_cannot_hold_is_said_beside_its_field(page, fresh, witness):
@@ -141,6 +143,7 @@ def test_a_version_is_promoted_archived_and_compared_with_its_reason(page, fresh
     page.fill("#dialog-reason", "Fewer misses in August")
     page.click("#dialog-go")
     page.wait_for_selector("[data-key=v2].is-active")
+    assert "v2 serves" in page.inner_text("#title")
     assert "Fewer misses in August" in page.inner_text("#history")
     page.click("#compare-button")
     page.wait_for_selector(".compare-said")

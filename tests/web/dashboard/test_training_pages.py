@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from tests.web.conftest import Site
 from tests.web.dashboard.reports import SCHEMA, report
 from tests.web.dashboard.test_pages import HTML, text
-from tests.web.dashboard.trainings import MODEL, ask, deploy, finished
+from tests.web.dashboard.trainings import MODEL, ask, deploy, finished, model_file
 
 from andon.training import catalog
 from andon.training import messages as m
@@ -94,6 +95,48 @@ def test_a_failed_and_a_cancelled_training_say_what_happened_and_the_next_step(s
     assert "It was cancelled before it was done." in said(shop, f"/training/{run.id}")
 
 
+def test_a_failure_that_no_button_can_repeat_names_the_command(shop):
+    """A file that never made a model has no recipe on the page; names stand as code."""
+    db = shop.platform.db
+    run = db.training.create(
+        model="parts", recipe="parts.csv", options={"target": "broken"}, source="cli", worker="w"
+    )
+    db.training.fail(run.id, "w", "Add it to `drop` in a recipe, <or> not.")
+    answer = shop.client.get(f"/training/{run.id}", headers=HTML)
+    assert "<code>andon train parts.csv --target broken</code>" in answer.text
+    assert "Add it to <code>drop</code> in a recipe, &lt;or&gt; not." in answer.text
+    assert "#recipe-parts" not in answer.text
+
+
+def test_a_training_that_made_the_same_version_says_so(shop):
+    """No version is compared with itself."""
+    told = report()
+    same = msgspec.structs.replace(told.comparison, version=1)
+    page = training.run_page(shop.platform, finished(shop, report(comparison=same)).id)
+    assert page.outcome.startswith("Nothing new came of it")
+    assert "against" not in {grid.id for grid in page.evaluation.grids}
+
+
+def test_a_recipe_tells_of_a_version_that_did_not_pass_and_of_a_failure(fresh):
+    """What was trained last is known, also where nothing serves."""
+    db = fresh.platform.db
+    data = m.DataUsed(origin="generated", digest="0", rows=900, held_out=180, synthetic=True)
+    deployments = fresh.platform.deployments
+    with deployments.receive() as incoming:
+        incoming.write(model_file(fresh.models, 3.0, data=data))
+        received = incoming.finish()
+    refused = {"source": "training", "actor": "cli", "activate": False, "status": "training"}
+    deployments.deploy(received, filename="m.onnx", model=MODEL, notes="", **refused)
+    run = db.training.create(model=MODEL, recipe=MODEL, options={}, source="cli", worker="w")
+    db.training.fail(run.id, "w", "The disk is full.")
+    (line,) = (one for one in training.page(fresh.platform).recipes if one.model == MODEL)
+    assert (line.version, line.refused, line.failed) == (None, 1, run.id)
+    assert line.trained is not None
+    assert "v1 did not pass its gate" in said(fresh, "/training")
+    assert "v1 was trained, but did not pass its gate." in said(fresh, f"/?model={MODEL}")
+    assert "No version serves" in said(fresh, f"/models?model={MODEL}")
+
+
 def test_a_running_training_is_shown_with_its_progress(shop):
     """On Training and on its own page; the button waits for it."""
     db = shop.platform.db
@@ -139,7 +182,8 @@ def test_the_models_page_of_rows_has_no_picture_parts(shop):
     assert "compare-drop" not in rows
     assert "Compare two versions on the same rows" in rows
     assert "0.84 (0.77–0.90)" in rows
-    pictures = shop.client.get("/models").text
+    default = shop.platform.settings.default_model
+    pictures = shop.client.get(f"/models?model={default}").text
     assert "Drop a model file here" in pictures
     assert "same rows" not in pictures
 
@@ -209,3 +253,13 @@ def test_the_switcher_leads_from_one_model_to_the_other(fresh):
         page = fresh.client.get(path)
         assert f'href="?model={MODEL}"' in page.text
         assert f'data-model="{MODEL}"' in fresh.client.get(path, params={"model": MODEL}).text
+
+
+def test_a_home_with_models_of_rows_alone_is_about_them(fresh):
+    """Nobody is told to wait for a model while one serves."""
+    deploy(fresh)
+    assert f'data-model="{MODEL}"' in fresh.client.get("/").text
+    for path in ("/", "/training", "/floor", "/drivers"):
+        assert "No model" not in said(fresh, path), path
+    default = fresh.platform.settings.default_model
+    assert f'href="?model={default}"' in fresh.client.get("/models").text

@@ -152,6 +152,30 @@ def test_every_chart_has_its_numbers_beside_it():
     ]
 
 
+def test_of_many_features_the_weightiest_are_drawn_and_all_are_listed():
+    """A chart of sixty bars tells nobody anything; the sentence says what is left out."""
+    many = tuple(m.Importance(f"f{place}", 0.5 - place / 100, 0.01) for place in range(30))
+    figures = {one.id: one for one in evaluation(read(importance=many)).figures}
+    assert len(figures["importance"].spec["data"]["values"]) == 20
+    assert len(figures["importance"].rows) == 30
+    assert "20 of 30 features" in figures["importance"].summary
+
+
+def test_features_that_do_not_help_are_not_said_to_weigh():
+    """Shuffling them costs nothing."""
+    useless = (m.Importance("a", -0.02, 0.01), m.Importance("b", -0.03, 0.01))
+    figures = {one.id: one for one in evaluation(read(importance=useless)).figures}
+    assert figures["importance"].summary.startswith("No feature helps")
+
+
+def test_age_groups_stand_in_their_order():
+    """The youngest first, whatever the alphabet says."""
+    values = ("45 to 54", "65 and over", "under 45")
+    slices = tuple(m.SliceScore(slice="age", value=value, rows=9) for value in values)
+    (grid,) = (one for one in evaluation(read(slices=slices)).grids if one.id == "slices")
+    assert [row[0] for row in cells(grid)] == ["age: under 45", "age: 45 to 54", "age: 65 and over"]
+
+
 def test_the_models_threshold_is_marked_on_the_curves():
     """At the rates that the confusion matrix has."""
     figures = {one.id: one for one in evaluation(read()).figures}

@@ -97,3 +97,16 @@ def test_what_is_unknown_is_a_dash():
         assert words(None) == "–"
     assert (wording.percent(0.0), wording.decimal(0.0), wording.whole(0)) == ("0 %", "0.0", "0")
     assert (wording.percent(0.825), wording.decimal(1.25, 3)) == ("82 %", "1.250")
+
+
+def test_numbers_have_no_powers_of_ten_and_a_real_minus():
+    """As limits of a form are told."""
+    told = [wording.number(value) for value in (86_400_000.0, 0.25, -10, 1.5)]
+    assert told == ["86\u202f400\u202f000", "0.25", "\u221210", "1.5"]
+
+
+def test_whoever_acted_in_a_terminal_is_named_with_it():
+    """And nobody is not."""
+    assert wording.by("cli:root") == "by root, in the terminal"
+    assert wording.by("mia") == "by mia"
+    assert wording.by("") == ""

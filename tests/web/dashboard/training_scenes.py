@@ -63,7 +63,10 @@ def recipe(name: str = "heart-disease", **given) -> t.RecipeLine:
         "description": "Whether a coronary artery is narrowed, from 13 findings of one visit.",
         "version": 3,
         "f1": F1,
+        "synthetic": False,
         "trained": minutes_ago(5000),
+        "failed": "",
+        "refused": None,
         "waiting": None,
         "following": NOW + timedelta(days=3),
         "running": "",
@@ -176,6 +179,8 @@ def models(**given) -> t.RowModelsPage:
         ),
         "previous": 3,
         "pair": (4, 5),
+        "classes": {"0": "no disease", "1": "disease"},
+        "positive": "disease",
         "events": events(),
     }
     return t.RowModelsPage(**{**values, **given})
@@ -247,6 +252,7 @@ def inspect(**given) -> t.RowInspectPage:
     values = {
         "shell": frame("inspect"),
         "active": active_version().version,
+        "synthetic": False,
         "groups": rows_inspection.form(SCHEMA, {}),
         "classes": classes,
         "positive": classes[1],

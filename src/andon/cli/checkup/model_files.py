@@ -59,7 +59,8 @@ def _clock_went_back(newest: datetime | None) -> Iterator[Finding]:
 
 def _active(versions: Sequence[rows.StoredFile], settings: "Settings") -> Iterator[Finding]:
     active = [stored for stored in versions if stored.is_active]
-    if not any(stored.model == settings.default_model for stored in active):
+    defaults = {settings.default_model, settings.default_tabular_model}
+    if not any(stored.model in defaults for stored in active):
         yield _no_model()
     else:
         names = ", ".join(f"{stored.model} v{stored.version}" for stored in active)

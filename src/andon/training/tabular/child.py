@@ -32,12 +32,26 @@ def main() -> int:
     # What is stopped ends at once: there is nothing to tidy, files appear when they are complete.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     folder = Path(sys.argv[1])
-    content = (folder / "request.json").read_bytes()
+    content = _request(folder / "request.json")
     # Libraries read these when they are imported, so everything heavy comes later.
     threads = str(max(1, int(json.loads(content).get("threads", 1))))
     os.environ.update(dict.fromkeys(_THREADS, threads) | dict.fromkeys(_ONE_THREAD, "1"))
     with _protocol() as stream:
         return _train(folder, content, stream)
+
+
+def _request(path: Path) -> bytes:
+    """What is asked; from here on the file tells no passwords, whoever is killed when."""
+    content = path.read_bytes()
+    known = {**json.loads(content), "database_url": "", "mlflow_uri": ""}
+    # It stays as it is where it cannot be written: whoever started this takes them out at the end.
+    with contextlib.suppress(OSError):
+        unfinished = path.with_name(f".{path.name}.tmp")
+        file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(file, "w", encoding="utf-8") as stream:
+            json.dump(known, stream)
+        unfinished.replace(path)
+    return content
 
 
 def _train(folder: Path, content: bytes, stream: BinaryIO) -> int:

@@ -88,7 +88,7 @@ FEATURES = (
         {0: "normal", 1: "ST-T abnormality", 2: "left ventricular hypertrophy"},
         "Resting electrocardiogram",
     ),
-    _number("thalach", 30, 250, "1/min", "Highest heart rate reached"),
+    _number("thalach", 30, 250, "beats per minute", "Highest heart rate reached"),
     _category("exang", {0: "no", 1: "yes"}, "Angina brought on by exercise"),
     _number("oldpeak", -10, 15, "mm", "ST depression by exercise, relative to rest"),
     _category(
@@ -172,8 +172,8 @@ def read(paths: Sequence[Path], folder: Path, tell: Callable[[str], None]) -> Ta
     """
     if not paths:
         paths = [download(folder / FOLDER / FILENAME, tell)]
-    files = [file for path in paths for file in _files(path)]
     findings: list[Finding] = []
+    files = [file for path in paths for file in _files(path, findings)]
     frames = [_patients(file, findings) for file in files]
     return Table(
         frame=reading.joined(frames),
@@ -219,11 +219,25 @@ def download(
     return path
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path, findings: list[Finding]) -> list[Path]:
     """A file, or a folder's tables; UCI's own folder also holds files of another layout."""
     files = reading.files_of(path)
     processed = [file for file in files if file.name.startswith("processed.")]
-    return processed if path.is_dir() and processed else files
+    if not path.is_dir() or not processed:
+        return files
+    others = [file.name for file in files if file not in processed]
+    if others:
+        findings.append(
+            Finding(
+                "left-out",
+                "warning",
+                detail=f"{', '.join(others[:10])}{', …' if len(others) > 10 else ''} in "
+                f"{path.name} {'is' if len(others) == 1 else 'are'} left out: where a folder has "
+                "files called processed.*, only those are read.",
+                hint="Name each file with --data to read it too.",
+            )
+        )
+    return processed
 
 
 def _patients(path: Path, findings: list[Finding]) -> pl.DataFrame:

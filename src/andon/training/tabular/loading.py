@@ -6,7 +6,8 @@ It imports no library that learns: a refusal does not wait for them.
 from collections.abc import Callable
 from pathlib import Path
 
-from andon.errors import AndonError
+from andon.errors import AndonError, ModelRejected, UnusableUpload
+from andon.runtimes.rows import RowSchema, check_schema
 from andon.training import messages
 from andon.training.messages import DataReport, Say, Stage, TrainRequest
 from andon.training.tabular import checks, pages, prepared, schema, sources
@@ -52,4 +53,20 @@ def load(request: TrainRequest, tell: Tell) -> tuple[Recipe, DataReport, Prepare
     if not found.ok:
         first = next(one for one in found.findings if one.severity == "error")
         raise DataRefused(first.detail, hint=first.hint, report=found)
+    _check_usable(rows)
     return recipe, found, prepared.prepare(recipe, table, rows)
+
+
+def _check_usable(rows: RowSchema) -> None:
+    """Refuse now what the registry would refuse when everything is trained.
+
+    Raises:
+        UnusableUpload: A name or a value could not be shown or stored.
+    """
+    try:
+        check_schema(rows)
+    except ModelRejected as error:
+        raise UnusableUpload(
+            f"A model of these data could not be registered. {error.detail}",
+            hint="Change the names or values in the data, or leave the column out: `drop`.",
+        ) from None

@@ -9,13 +9,14 @@ import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 import yaml
 
 from andon.errors import InvalidRequest, NotFound, UnusableUpload
 from andon.registry.names import clean_model_name
+from andon.runtimes.row_card import CONTROL
 from andon.runtimes.rows import Feature
 from andon.training import catalog
 from andon.training.tabular import drowsiness, heart_disease, reading
@@ -25,9 +26,11 @@ BUILT_IN = {recipe.name: recipe for recipe in (heart_disease.RECIPE, drowsiness.
 
 _PAGES = (".yaml", ".yml")
 _MAX_PAGE = 1024 * 1024
+_MOST_NODES = 100_000
 # Only Andon and Python recipes set these.
 _NOT_ON_A_PAGE = {"source", "reader"}
 _BASE = "base"
+_PLACE = re.compile(r"^features\.\[(\d+)\](.*)$")
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?$")
 
 
@@ -155,7 +158,7 @@ def from_page(page: Mapping[str, Any], path: Path, name: str) -> Recipe:
 def _base(name: Any, path: Path) -> Recipe | None:
     if name is None:
         return None
-    if name not in BUILT_IN:
+    if not isinstance(name, str) or name not in BUILT_IN:
         raise RecipeError(
             f"{path.name}, base: there is no built-in recipe {name!r}.",
             hint=f"There are {', '.join(BUILT_IN)}.",
@@ -174,10 +177,23 @@ def _converted(given: dict[str, Any], path: Path) -> dict[str, Any]:
             found = _AT.match(str(error))
             where = f"{key}.{found['where']}" if found and found["where"] else key
             what = found["what"] if found else str(error)
+            if key == "features" and (place := _PLACE.match(where)):
+                where = f"features.{value[int(place[1])].get('name', '?')}{place[2]}"
+            if what.startswith("Invalid enum value") and (choices := _choices(kinds[key])):
+                what += f"; there are {', '.join(choices)}"
             raise RecipeError(
                 f"{path.name}, {where}: {what}.", hint="docs/training.md lists what a page may say."
             ) from None
     return converted
+
+
+def _choices(kind: Any) -> tuple[str, ...]:
+    """The texts that a type is a choice of; none where it is another type."""
+    if kind is Feature:
+        kind = Feature.__annotations__["kind"]
+    if get_origin(kind) is Literal:
+        return tuple(map(str, get_args(kind)))
+    return next((found for part in get_args(kind) if (found := _choices(part))), ())
 
 
 def _features(listed: Any, path: Path) -> list[dict[str, Any]]:
@@ -199,8 +215,13 @@ def _features(listed: Any, path: Path) -> list[dict[str, Any]]:
 
 def _check_features(recipe: Recipe, path: Path) -> None:
     """Refuse declarations that contradict themselves."""
+    if any(map(CONTROL.search, recipe.class_labels.values())):
+        raise RecipeError(f"{path.name}, class_labels: one holds characters that cannot be shown.")
     for feature in recipe.features:
         where = f"{path.name}, features.{feature.name}"
+        described = (feature.unit, *feature.labels, " ".join(feature.description.split()))
+        if any(map(CONTROL.search, described)):
+            raise RecipeError(f"{where}: a text holds characters that cannot be shown.")
         if feature.labels and len(feature.labels) != len(feature.categories):
             raise RecipeError(
                 f"{where}: {len(feature.labels)} labels for {len(feature.categories)} categories.",
@@ -233,6 +254,8 @@ def _page(path: Path) -> dict[str, Any]:
         if path.stat().st_size > _MAX_PAGE:
             raise RecipeError(f"{path.name} is too long for a recipe.")
         page = yaml.safe_load(path.read_text("utf-8-sig"))
+    except RecursionError:
+        raise RecipeError(f"{path.name} is nested too deep for a recipe.") from None
     except (OSError, UnicodeError) as error:
         raise RecipeError(f"{path.name} cannot be read: {error}.") from error
     except yaml.YAMLError as error:
@@ -242,12 +265,32 @@ def _page(path: Path) -> dict[str, Any]:
         raise RecipeError(
             f"{path.name}{line}: {problem}.", hint="Look at the indentation and the colons there."
         ) from error
+    if _is_endless(page):
+        raise RecipeError(
+            f"{path.name} holds more than {_MOST_NODES} values, aliases counted each time.",
+            hint="Write out what its aliases (*) stand for.",
+        )
     if not isinstance(page, dict):
         raise RecipeError(
             f"{path.name} is no recipe: expected keys and values.",
             hint="Start with `target: COLUMN` and `data: FILE`.",
         )
     return page
+
+
+def _is_endless(page: Any) -> bool:
+    """Whether aliases make a page of a few lines hold thousands of millions of values."""
+    count, left = 0, [page]
+    while left:
+        one = left.pop()
+        count += 1
+        if count > _MOST_NODES:
+            return True
+        if isinstance(one, dict):
+            left += one.values()
+        elif isinstance(one, list):
+            left += one
+    return False
 
 
 def _from_module(path: Path, name: str) -> Recipe:

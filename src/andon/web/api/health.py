@@ -36,15 +36,16 @@ def router(platform: Platform) -> APIRouter:
     async def health() -> Response:
         """Always 200 while the process answers; `status` and `checks` say how it is.
 
-        `healthy`: operational with an active model. `no_model`: none is active. `degraded`:
-        an active model is not loaded, or something it depends on fails.
+        `healthy`: operational with an active model, whichever it is. `no_model`: none is active.
+        `degraded`: an active model is not loaded, or something it depends on fails.
+        `active_model` is about the default model.
         """
         checks = await look(platform)
         active, queued = await _totals(platform)
         if not all(check.ok for check in checks.values()):
             status = "degraded"
         else:
-            status = "healthy" if active is not None else "no_model"
+            status = "healthy" if platform.engine.states() else "no_model"
         return reply(
             Health(
                 status=msgspec.convert(status, Health.__annotations__["status"]),

@@ -148,6 +148,12 @@ class Predict:
             body = await rows.answer_row(self._platform, receive, scope["query_string"])
             await _reply(send, 200, body)
             return
+        if not content_type.lower().startswith(b"multipart/"):
+            named = content_type.partition(b";")[0].decode("latin-1")[:100] or "nothing"
+            raise UnsupportedMedia(
+                f"The body is declared as {named}.",
+                hint="Send a row as application/json, a picture as multipart/form-data.",
+            )
         taken = 0
 
         def count(size: int) -> None:

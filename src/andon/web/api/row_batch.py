@@ -99,7 +99,8 @@ class PredictBatch:
         encoder = await self._engine.row_encoder(**wish)
         if kind == CSV:
             return await run_in_threadpool(row_tables.read_csv, data, encoder, self._max_rows)
-        columns = await run_in_threadpool(parquet.read, data, self._max_rows)
+        names = row_tables.column_names(encoder)
+        columns = await run_in_threadpool(parquet.read, data, self._max_rows, names)
         return await run_in_threadpool(row_tables.read_columns, columns, encoder)
 
     def _report(self, batch: Batch, found: Sequence[RowAnswer | Rejected]) -> BatchAnswer:

@@ -6,8 +6,9 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.types import Receive
 
-from andon.errors import InvalidRequest, TooLarge, UnusableUpload
+from andon.errors import InvalidRequest, TooLarge
 from andon.platform import Platform
+from andon.web.bodies import plain_json
 from andon.web.parameters import invalid, positive, short_text, yes_or_no
 from andon.web.problems import ClientGone
 from andon.web.row_shapes import RowPrediction
@@ -47,10 +48,10 @@ def read_row(raw: bytes, query: bytes = b"") -> dict[str, Any]:
     """
     try:
         body = _decode(raw)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"The row is not valid: {error}.") from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise UnusableUpload(f"The body is not JSON: {error}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        body = plain_json(raw)
+        if type(body) is not dict:
+            raise InvalidRequest(f"The row is not valid: {error}.") from None
     wish = _options(query) if query else {}
     features = body.get("features")
     if type(features) is not dict and "model" not in body:

@@ -5,7 +5,8 @@ failed requests with `render_problem` and its sign-in route with `render_login`.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
@@ -14,20 +15,47 @@ from starlette.responses import Response
 from andon import __version__
 from andon.errors import AndonError, NotFound
 from andon.platform import Platform
-from andon.web.dashboard import (
-    drivers,
-    floor,
-    inspection,
-    overview,
-    rows,
-    rows_inspection,
-    rows_overview,
-    training,
-    versions,
-)
 from andon.web.dashboard.contexts import ErrorPage, InspectPage, LoginPage, Shell, Step
 from andon.web.dashboard.rendering import STATIC_DIR, respond
-from andon.web.dashboard.training_contexts import RowInspectPage
+
+if TYPE_CHECKING:
+    from andon.web.dashboard import (
+        drivers,
+        floor,
+        inspection,
+        overview,
+        reading,
+        rows,
+        rows_inspection,
+        rows_overview,
+        training,
+        versions,
+    )
+    from andon.web.dashboard.training_contexts import RowInspectPage
+else:
+
+    class _Pages:
+        """A module of pages, imported when a page is first asked for.
+
+        Together they take 2 MB, which a box that nobody looks at need not pay.
+        """
+
+        def __init__(self, module: str) -> None:
+            self._module = f"andon.web.dashboard.{module}"
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(import_module(self._module), name)
+
+    drivers = _Pages("drivers")
+    floor = _Pages("floor")
+    inspection = _Pages("inspection")
+    overview = _Pages("overview")
+    reading = _Pages("reading")
+    rows = _Pages("rows")
+    rows_inspection = _Pages("rows_inspection")
+    rows_overview = _Pages("rows_overview")
+    training = _Pages("training")
+    versions = _Pages("versions")
 
 __all__ = ["STATIC_DIR", "render_login", "render_problem", "router"]
 
@@ -68,9 +96,10 @@ def _pages(routes: APIRouter, platform: Platform) -> None:
         Raises:
             NotFound: There is no such model.
         """
-        default = platform.settings.default_model
-        if not model or model == default:
-            return default
+        if not model:
+            return reading.chosen_model(platform)
+        if model == platform.settings.default_model:
+            return model
         if model not in platform.db.models.names():
             raise NotFound(f"There is no model called {model}.", hint="Models lists what there is.")
         return model

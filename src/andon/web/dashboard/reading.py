@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from andon import __version__
+from andon.errors import AndonError
 from andon.platform import Platform
 from andon.store.deployment_events import EventType
 from andon.store.model_versions import split_stage_reason
 from andon.store.records import Event, ModelVersion, Prediction
 from andon.web.dashboard.contexts import EventLine, Found, Inspection, Lamp, Shell, Version
-from andon.web.dashboard.wording import score, verdict
+from andon.web.dashboard.wording import by, score, verdict
 
 INKS = 8
 
@@ -18,6 +19,10 @@ def shell(
     platform: Platform, *, page: str, title: str, model: str, lamp: Lamp | None, names: list[str]
 ) -> Shell:
     """The frame of a page."""
+    default = platform.settings.default_model
+    if page == "models" and names and default not in names:
+        # Its page is where a first model of pictures is dropped.
+        names = sorted([*names, default])
     return Shell(
         page=page,
         title=title,
@@ -27,6 +32,21 @@ def shell(
         release=__version__,
         sign_out=platform.settings.credentials_required,
     )
+
+
+def chosen_model(platform: Platform) -> str:
+    """The model that pages are about where nobody names one: the default, if there is such.
+
+    A home that has models of rows alone is not told to wait for one of pictures.
+    """
+    settings = platform.settings
+    try:
+        names = platform.db.models.names()
+    except AndonError:
+        # The pages stand without the database, and say what is wrong with it.
+        return settings.default_model
+    wanted = (settings.default_model, settings.default_tabular_model, *names)
+    return next((one for one in wanted if one in names), settings.default_model)
 
 
 def version(platform: Platform, record: ModelVersion) -> Version:
@@ -183,7 +203,6 @@ def event(record: Event) -> EventLine:
         pattern = _FROM[kind]
     else:
         pattern = _TEXTS[kind]
-    way = f"by {record.actor}" if record.actor else ""
     stage, reason = "", record.reason
     if kind is EventType.STAGE:
         stage, reason = split_stage_reason(record.reason)
@@ -191,6 +210,6 @@ def event(record: Event) -> EventLine:
         kind=_KINDS[kind] if kind else "other",
         text=pattern.format(version=record.model_version, previous=previous, stage=stage),
         reason=reason,
-        actor=_WAYS.get(record.actor, way),
+        actor=_WAYS.get(record.actor, by(record.actor)),
         when=record.timestamp,
     )

@@ -11,6 +11,7 @@ from andon.web.dashboard.contexts import as_variables
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 HERE = Path(__file__).parent
 TEMPLATES_DIR = HERE / "templates"
@@ -50,7 +51,28 @@ def environment() -> "Environment":
         wording.whole,
     ):
         made.filters[words.__name__] = words
+    made.filters |= {"coded": coded, "breakable": breakable}
     return made
+
+
+def coded(text: str) -> "Markup":
+    """What stands between backticks, as the checks of data write names, set as code."""
+    from markupsafe import Markup, escape  # noqa: PLC0415 - as Jinja2
+
+    parts = str(text).split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
+        for place, part in enumerate(parts)
+    )
+
+
+def breakable(name: str) -> "Markup":
+    """A name that may be broken behind its underscores, and is whole when it is copied."""
+    from markupsafe import Markup  # noqa: PLC0415 - as Jinja2
+
+    return Markup("_<wbr>").join(str(name).split("_"))
 
 
 def drawable() -> bool:

@@ -23,12 +23,12 @@ from andon.web.dashboard.training_contexts import (
     RowVersionPage,
 )
 from andon.web.dashboard.versions import EVENTS, pairs
-from andon.web.dashboard.wording import plural
+from andon.web.dashboard.wording import number, plural
 
 # So many versions, from the newest, are listed with the intervals of their figures.
 _CARDS = 20
-# The status of a version that did not pass its gate.
-_REFUSED = "training"
+REFUSED = "training"
+"""The status of a version that did not pass its gate."""
 # Metrics of labelled answers that a page shows.
 _LIVE = ("f1", "accuracy", "precision", "recall")
 
@@ -89,7 +89,7 @@ def row_version(platform: Platform, record: ModelVersion) -> RowVersion:
     """A version with what was measured of it; lists give records without their card."""
     version = reading.version(platform, record)
     found = training_reading.measured(record.card)
-    passed = record.status != _REFUSED
+    passed = record.status != REFUSED
     f1, auc = (found.measure("f1"), found.measure("roc_auc")) if found else _columns(record)
     return RowVersion(
         version=version,
@@ -116,6 +116,7 @@ def page(platform: Platform, model: str) -> RowModelsPage:
     versions.sort(key=lambda one: (not one.version.active, -one.version.number))
     previous = platform.db.models.previous(model)
     events, _ = platform.db.events.page(model=model, limit=EVENTS)
+    schema = schema_of(next(iter(platform.db.models.list(model)), None))
     usable = [one.version.number for one in versions if not one.version.damaged]
     return RowModelsPage(
         shell=reading.shell(
@@ -130,6 +131,8 @@ def page(platform: Platform, model: str) -> RowModelsPage:
         versions=tuple(versions),
         previous=previous.version if previous else None,
         pair=(usable[0], usable[1]) if len(usable) > 1 else None,
+        classes=class_names(schema),
+        positive=positive_text(schema),
         events=tuple(reading.event(one) for one in events),
     )
 
@@ -219,10 +222,10 @@ def values_of(feature: Feature) -> str:
     low, high = feature.minimum, feature.maximum
     unit = f" {feature.unit}" if feature.unit else ""
     if low is not None and high is not None:
-        return f"{low:g} to {high:g}{unit}"
+        return f"{number(low)} to {number(high)}{unit}"
     if low is not None:
-        return f"from {low:g}{unit}"
-    return f"up to {high:g}{unit}" if high is not None else f"any{unit}"
+        return f"from {number(low)}{unit}"
+    return f"up to {number(high)}{unit}" if high is not None else f"any{unit}"
 
 
 def line(row: Prediction, schema: RowSchema | None) -> RowLine:
@@ -238,9 +241,7 @@ def line(row: Prediction, schema: RowSchema | None) -> RowLine:
         href=f"/inspect?id={row.id}",
         when=row.timestamp,
         ok=ok,
-        label=class_text(schema, row.prediction)
-        if ok
-        else row.error or "It could not be answered.",
+        label=class_text(schema, row.prediction) if ok else _refusal(row.error),
         positive=positive,
         probability=probability if ok else None,
         version=row.model_version,
@@ -248,6 +249,11 @@ def line(row: Prediction, schema: RowSchema | None) -> RowLine:
         actual=class_text(schema, row.actual) if known else "",
         right=plain(row.actual) == str(row.prediction) if known and ok else None,
     )
+
+
+def _refusal(error: str | None) -> str:
+    """Why a row was not answered, without what only a program can follow."""
+    return (error or "").removesuffix(" See `errors`.") or "It could not be answered."
 
 
 def live(platform: Platform, record: ModelVersion | None) -> Live:

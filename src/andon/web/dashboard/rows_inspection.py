@@ -49,6 +49,7 @@ def page(platform: Platform, model: str, *, shown_id: str = "", before: str = ""
             names=platform.db.models.names(),
         ),
         active=reading.version(platform, record) if record else None,
+        synthetic=_synthetic(platform, record),
         groups=form(schema, given) if schema else (),
         classes=classes_of(schema),
         positive=classes_of(schema)[schema.positive]
@@ -71,6 +72,14 @@ def _answering(platform: Platform, model: str) -> ModelVersion | None:
     """The version that answers now, or None."""
     slot = platform.engine.slot(model)
     return slot.version if slot is not None else None
+
+
+def _synthetic(platform: Platform, record: ModelVersion | None) -> bool:
+    """Whether a version learned from made-up data; its card tells, which the slot has not."""
+    if record is None:
+        return False
+    known = platform.db.models.get(record.model, record.version)
+    return rows.row_version(platform, known).synthetic
 
 
 def _opened(platform: Platform, shown_id: str) -> tuple[Prediction | None, str]:

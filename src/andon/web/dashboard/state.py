@@ -163,12 +163,18 @@ def _without_model(facts: Facts) -> Lamp:
     refused = _refused(facts)
     if facts.versions:
         newest = facts.versions[0]
+        ready = next((one for one in facts.versions if one.status != "training"), None)
+        told = (
+            f"v{ready.version} is ready, but nobody has activated it."
+            if ready
+            else f"v{newest.version} was trained, but did not pass its gate."
+        )
         return Lamp(
             color="yellow",
             word="No model",
             headline="No version serves yet",
             reasons=(
-                Reason(text=f"v{newest.version} is ready, but nobody has activated it."),
+                Reason(text=told),
                 *refused,
             ),
             step=Step(text="Choose a version", href=_models(facts)),

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
+import msgspec
+
 from andon.platform import Platform
 from andon.serving.stages import next_stages
 from andon.store.records import ModelVersion
@@ -23,7 +25,7 @@ from andon.web.dashboard.training_contexts import (
     TrainingPage,
 )
 from andon.web.dashboard.training_reading import Measured
-from andon.web.dashboard.wording import exact, lasting, short
+from andon.web.dashboard.wording import by, exact, lasting, short
 
 PAGE = 20
 _OPTIONS = {
@@ -36,7 +38,7 @@ _OPTIONS = {
 _DEFAULTS: tuple[object, ...] = (None, "", [])
 _SILENT = "It stopped without saying why; its log may tell."
 _WAYS = {
-    "api": "over HTTP",
+    "api": "on this page or over HTTP",
     "cli": "in the terminal",
     "page": "on the Training page",
     "schedule": "by the schedule",
@@ -56,11 +58,13 @@ def page(platform: Platform, *, before: str = "") -> TrainingPage:
     # Lists come without their reports, of which the chosen algorithm and its F1 are wanted.
     runs = [db.training.get(one.id) if one.status == "succeeded" else one for one in runs]
     unfinished = db.training.unfinished()
+    # The newest comes last, and stays; on older pages nothing is said of it.
+    ended = {} if before else {one.model: one for one in reversed(runs)}
     return TrainingPage(
         shell=_shell(platform, "Training"),
         missing=missing(),
         going=tuple(going(one) for one in unfinished),
-        recipes=tuple(_recipes(platform, unfinished)),
+        recipes=tuple(_recipes(platform, unfinished, ended)),
         schedule=_schedule(platform),
         runs=tuple(_line(one) for one in runs),
         older=urlencode({"before": following}) if following else "",
@@ -69,7 +73,7 @@ def page(platform: Platform, *, before: str = "") -> TrainingPage:
 
 
 def _shell(platform: Platform, title: str) -> Shell:
-    model = platform.settings.default_model
+    model = reading.chosen_model(platform)
     return reading.shell(
         platform,
         page="training",
@@ -90,11 +94,20 @@ def _schedule(platform: Platform) -> str:
     due = platform.schedule.next_due()
     if due is None:
         return "Nothing is trained by itself: ANDON_RETRAIN_CRON is empty."
+    if missing():
+        return ""
+    if not platform.scheduled_recipes():
+        return "Nothing is trained by itself before a recipe has made its first version."
     return f"Next by itself: {short(due)}."
 
 
-def _recipes(platform: Platform, unfinished: Iterable[TrainingRun]) -> Iterable[RecipeLine]:
-    """What can be trained: the recipes, then models that came from a file of somebody."""
+def _recipes(
+    platform: Platform, unfinished: Iterable[TrainingRun], ended: dict[str, TrainingRun]
+) -> Iterable[RecipeLine]:
+    """What can be trained: the recipes, then models that came from a file of somebody.
+
+    `ended` has the newest training of each model, as far as the page lists it.
+    """
     running = {one.model: one.id for one in unfinished}
     due = platform.schedule.next_due()
     known = catalog.recipes(platform.settings)
@@ -107,6 +120,7 @@ def _recipes(platform: Platform, unfinished: Iterable[TrainingRun]) -> Iterable[
             description="" if one.source == "built-in" else f"Your own recipe: {one.source}",
             following=due if one.name in planned else None,
             running=running.get(one.name, ""),
+            ended=ended,
         )
     others = platform.db.training.newest_succeeded().keys() - {one.name for one in known}
     for model in sorted(others & set(platform.db.models.names())):
@@ -117,6 +131,7 @@ def _recipes(platform: Platform, unfinished: Iterable[TrainingRun]) -> Iterable[
             description="Trained from a file on this machine.",
             following=None,
             running=running.get(model, ""),
+            ended=ended,
         )
 
 
@@ -128,6 +143,7 @@ def _recipe(
     description: str,
     following: datetime | None,
     running: str,
+    ended: dict[str, TrainingRun],
 ) -> RecipeLine:
     models = platform.db.models
     versions = models.list(model)
@@ -135,13 +151,20 @@ def _recipe(
     served = rows.row_version(platform, models.get(model, active.version)) if active else None
     newer = active.version if active else 0
     waits = (one.version for one in versions if one.status == "staging" and one.version > newer)
+    newest = ended.get(model)
+    last = versions[0] if versions else None
+    # What is told of no serving version is told of the newest.
+    told = active or last
     return RecipeLine(
         model=model,
         title=title,
         description=description,
         version=active.version if active else None,
         f1=served.f1 if served else None,
-        trained=active.upload_date if active else None,
+        synthetic=bool(served and served.synthetic),
+        trained=told.upload_date if told else None,
+        failed=newest.id if newest and newest.status == "failed" else "",
+        refused=last.version if last and last.status == rows.REFUSED else None,
         waiting=next(waits, None),
         following=following,
         running=running,
@@ -167,7 +190,7 @@ def going(run: TrainingRun) -> Going:
 def _by(run: TrainingRun) -> str:
     """Who asked for a run, or which way it came."""
     if run.actor and run.actor not in _WAYS:
-        return f"by {run.actor}"
+        return by(run.actor)
     return _WAYS.get(run.source, "")
 
 
@@ -203,8 +226,11 @@ def run_page(platform: Platform, run_id: str) -> RunPage:
     run = platform.db.training.get(run_id)
     found = training_reading.measured(run.report)
     record = _version(platform, run)
-    outcome, following, href, tone = _outcome(run, found, record)
+    outcome, following, href, tone = _outcome(
+        run, found, record, startable=_startable(platform, run)
+    )
     number = record.version if record else None
+    log = f"/api/training/{run.id}/log"
     waits = record is not None and not record.damaged and "production" in next_stages(record)
     return RunPage(
         shell=_shell(platform, f"Training of {run.model}"),
@@ -220,8 +246,14 @@ def run_page(platform: Platform, run_id: str) -> RunPage:
         promotable=number if waits and run.status == "succeeded" else None,
         gate=found.gate.reasons if found and found.gate and not found.gate.passed else (),
         facts=_facts(run),
-        evaluation=_evaluation(found, record),
-        log=f"/api/training/{run.id}/log",
+        evaluation=_evaluation(
+            msgspec.structs.replace(found, comparison=None)
+            if found and _is_again(run, found)
+            else found,
+            record,
+        ),
+        # Who was cancelled while it waited has said nothing.
+        log="" if run.status == "cancelled" and run.started_at is None else log,
         report=f"/api/training/{run.id}/report" if run.report else "",
         drawable=drawable(),
     )
@@ -246,8 +278,8 @@ def _version(platform: Platform, run: TrainingRun) -> ModelVersion | None:
 def _facts(run: TrainingRun) -> tuple[tuple[str, str], ...]:
     seconds = _seconds(run)
     pairs = [("Asked for", exact(run.created_at))]
-    if by := _by(run):
-        pairs.append(("Came", by))
+    if way := _by(run):
+        pairs.append(("Came", way))
     if run.reason:
         pairs.append(("Reason", run.reason))
     if run.recipe != run.model:
@@ -265,10 +297,22 @@ def _facts(run: TrainingRun) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
+def _startable(platform: Platform, run: TrainingRun) -> bool:
+    """Whether the Training page has a button that trains the model of a run."""
+    if any(one.name == run.model for one in catalog.recipes(platform.settings)):
+        return True
+    return run.model in platform.db.training.newest_succeeded().keys() & set(
+        platform.db.models.names()
+    )
+
+
 def _outcome(
-    run: TrainingRun, found: Measured | None, record: ModelVersion | None
+    run: TrainingRun, found: Measured | None, record: ModelVersion | None, *, startable: bool
 ) -> tuple[str, str, str, Tone]:
-    """What came of a run, the next step, where that is done, and what it means."""
+    """What came of a run, the next step, where that is done, and what it means.
+
+    `startable` says whether the Training page can start another.
+    """
     here = f"/training#recipe-{quote(run.model)}"
     if run.status == "queued":
         return "It waits for its turn.", "", "", "none"
@@ -276,11 +320,20 @@ def _outcome(
         return "It runs.", "", "", "none"
     if run.status == "cancelled":
         text = "It was cancelled before it was done. Nothing was registered, and nothing changed."
-        return text, "Train again when you want to.", here, "none"
+        return text, "Train again when you want to.", here if startable else "", "none"
     if run.status == "failed":
         text = "The training failed. Nothing was registered, and nothing changed."
-        return text, "Mend what is named here, then train again.", here, "stop"
+        if startable:
+            return text, "Mend what is named here, then train again.", here, "stop"
+        again = f"andon train {run.recipe} --target {run.options.get('target', 'COLUMN')}"
+        return text, f"Mend what is named here, then run `{again}` again.", "", "stop"
     return _succeeded(run, found, record)
+
+
+def _is_again(run: TrainingRun, found: Measured | None) -> bool:
+    """Whether a training made the very version that it was compared with."""
+    against = found.comparison if found else None
+    return against is not None and against.version == run.version
 
 
 def _succeeded(
@@ -293,6 +346,10 @@ def _succeeded(
         return f"{name} was registered and has been deleted since{tail}", "", "", "none"
     href = f"/models/{record.version}?model={quote(run.model)}"
     name = f"Version {record.version}"
+    if _is_again(run, found):
+        text = f"Nothing new came of it: the same data and settings made {name.lower()} again"
+        href = f"/models?model={quote(run.model)}"
+        return f"{text}.", "Train again when there are new rows.", href, "none"
     if record.is_active:
         return (
             f"{name} serves{tail}",
@@ -302,7 +359,8 @@ def _succeeded(
         )
     if found is not None and found.gate is not None and not found.gate.passed:
         text = f"{name} was registered, but did not pass the gate{tail}"
-        return text, "Look at the reasons before you let it serve.", href, "look"
+        following = f"Train again with more or better rows; v{record.version} stays to compare."
+        return text, following, href, "look"
     if record.status == "archived":
         return f"{name} was registered and is archived now{tail}", "", href, "none"
     text = f"{name} was registered and waits in staging{tail}"

@@ -93,7 +93,12 @@ class RecipeLine(msgspec.Struct, frozen=True, kw_only=True):
     description: Annotated[str, "For people; may be empty."]
     version: Annotated[int | None, "The version that serves, or None."]
     f1: Annotated[Measure | None, "F1 of that version on held-out rows, or None."]
-    trained: Annotated[datetime | None, "When it was trained, UTC; None where none serves."]
+    synthetic: Annotated[bool, "Whether that version's data were made up."]
+    trained: Annotated[
+        datetime | None, "When it was trained, or the newest where none serves, UTC; or None."
+    ]
+    failed: Annotated[str, "Id of its newest training, if that failed; else empty."]
+    refused: Annotated[int | None, "Newest version, if it did not pass its gate, else None."]
     waiting: Annotated[int | None, "Newer version that waits for a decision, or None."]
     following: Annotated[datetime | None, "Next scheduled training, UTC; None: not scheduled."]
     running: Annotated[str, "Id of the training that runs; empty while none does."]
@@ -274,6 +279,8 @@ class RowModelsPage(msgspec.Struct, frozen=True, kw_only=True):
     versions: Annotated[tuple[RowVersion, ...], "The active one first, then newest first."]
     previous: Annotated[int | None, "The version a roll back would go to, or None."]
     pair: Annotated[tuple[int, int] | None, "Versions offered for comparison; None below two."]
+    classes: Annotated[dict[str, str], "Classes for people, by the text of their value."]
+    positive: Annotated[str, "The class looked for, for people; empty with three or more."]
     events: Annotated[tuple[EventLine, ...], "Deployment events, newest first."]
 
 
@@ -302,6 +309,7 @@ class RowInspectPage(msgspec.Struct, frozen=True, kw_only=True):
 
     shell: Annotated[Shell, "The frame."]
     active: Annotated[Version | None, "The version that answers, or None."]
+    synthetic: Annotated[bool, "Whether its training data were made up."]
     groups: Annotated[tuple[FieldGroup, ...], "The form."]
     classes: Annotated[tuple[AnswerClass, ...], "What can be answered."]
     positive: Annotated[AnswerClass | None, "The class looked for; None with three or more."]

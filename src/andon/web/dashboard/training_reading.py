@@ -54,6 +54,8 @@ _TILES = ("f1", "roc_auc", "accuracy", "precision", "recall")
 _IN_TURN = ("f1", "roc_auc", "accuracy")
 _TONES: dict[str, Tone] = {"error": "stop", "warning": "look", "info": "none"}
 _LEVELS = 5
+# Features in the chart of importance, the weightiest; the table has all.
+_IMPORTANT = 20
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,7 +181,12 @@ def _named(metric: str) -> str:
     return f"{text} (lower is better)" if metric in _LOWER else text
 
 
-def _slices(slices: Iterable[SliceScore]) -> Grid | None:
+def _slices(slices: Sequence[SliceScore]) -> Grid | None:
+    # Groups keep together and in their order; "under 45" comes before "45 to 54".
+    known = list(dict.fromkeys(one.slice for one in slices))
+    ranked = sorted(
+        slices, key=lambda one: (known.index(one.slice), not one.value.startswith("under "))
+    )
     lines = tuple(
         GridLine(
             cells=(
@@ -195,7 +202,7 @@ def _slices(slices: Iterable[SliceScore]) -> Grid | None:
             tag="Too few rows" if one.f1 is None and one.accuracy is None else "",
             tone="none",
         )
-        for one in slices
+        for one in ranked
     )
     if not lines:
         return None
@@ -252,6 +259,7 @@ def _candidates(candidates: Sequence[Candidate], metric: str) -> Grid | None:
             cells = (f"{text}: {one.error}", *("–" for _ in names), "–", *(("–",) * timed))
             lines.append(GridLine(cells=cells, tag="Failed", tone="stop"))
             continue
+        name_it = text.lower() != "baseline"
         spread = (one.cross_validation.get(name) for name in names)
         lines.append(
             GridLine(
@@ -261,7 +269,7 @@ def _candidates(candidates: Sequence[Candidate], metric: str) -> Grid | None:
                     score(one.held_out.get(metric)),
                     *((f"{one.seconds:.1f} s",) * timed),
                 ),
-                tag="Chosen" if one.chosen else "Baseline" if one.baseline else "",
+                tag="Chosen" if one.chosen else "Baseline" if one.baseline and name_it else "",
                 tone="good" if one.chosen else "none",
             )
         )
@@ -273,7 +281,7 @@ def _candidates(candidates: Sequence[Candidate], metric: str) -> Grid | None:
         title="Candidates",
         note="Mean ± standard deviation over the folds of the training rows. The best "
         f"{METRICS.get(metric, metric)} there is chosen, before anybody looks at the held-out "
-        "rows. The baseline only knows how frequent the classes are.",
+        "rows. The baseline only knows how frequent the classes are, and is never chosen.",
         columns=(
             ("Algorithm", False),
             *((head, True) for head in heads),
@@ -324,12 +332,18 @@ def _figures(found: Measured) -> Iterable[Figure]:
         ]
         metric = METRICS.get(found.metric, found.metric)
         first = weights[0]
+        shown = weights[:_IMPORTANT]
+        told = f"{first.feature} weighs most: shuffling it costs {first.mean:.3f} {metric}."
+        if first.mean <= 0:
+            told = f"No feature helps: shuffling any of them costs no {metric}."
+        if len(weights) > len(shown):
+            told += f" Drawn are {len(shown)} of {len(weights)} features."
         yield Figure(
             id="importance",
             title="What it goes by",
-            spec=model_charts.importance(weights, metric),
-            height=model_charts.importance_height(len(weights)),
-            summary=f"{first.feature} weighs most: shuffling it costs {first.mean:.3f} {metric}.",
+            spec=model_charts.importance(shown, metric),
+            height=model_charts.importance_height(len(shown)),
+            summary=told,
             columns=("Feature", f"Loss of {metric}", "Standard deviation"),
             rows=tuple((one.feature, f"{one.mean:.4f}", f"{one.std:.4f}") for one in weights),
         )

@@ -105,6 +105,18 @@ def lasting(seconds: float) -> str:
     return f"{whole // 24} d {whole % 24} h"
 
 
+def by(actor: str) -> str:
+    """``by mia``, ``by root, in the terminal``; empty where nobody is named."""
+    name = actor.removeprefix("cli:")
+    return f"by {name}, in the terminal" if name != actor else f"by {actor}" if actor else ""
+
+
+def number(value: float) -> str:
+    """``86 400 000``, ``0.25``, ``−10``: as many digits as it has, no powers of ten."""
+    text = count(int(value)) if float(value).is_integer() else f"{value:.12g}"
+    return text.replace("-", "\u2212", 1) if text.startswith("-") else text
+
+
 def decimal(value: float | None, digits: int = 1) -> str:
     """A number with so many decimals, or a dash where unknown."""
     return "–" if value is None else f"{value:.{digits}f}"

@@ -4,7 +4,8 @@ import { $, h } from "./dom.js";
 import { call } from "./http.js";
 import { plural, score } from "./words.js";
 
-const NAMES = { f1: "F1", roc_auc: "ROC-AUC", accuracy: "Accuracy", precision: "Precision", recall: "Recall", pr_auc: "PR-AUC", brier: "Brier score", log_loss: "Log loss" };
+const WORSE = " (lower is better)";
+const NAMES = { f1: "F1", roc_auc: "ROC-AUC", accuracy: "Accuracy", precision: "Precision", recall: "Recall", pr_auc: "PR-AUC", brier: `Brier score${WORSE}`, log_loss: `Log loss${WORSE}` };
 const SHOWN = 20; // rows with different answers; all of them are in the API's answer
 
 /** A difference with its sign, as wording.py writes it; nothing has none. */
@@ -31,22 +32,33 @@ function metrics({ a, b, metrics: found }) {
   return table("Metrics", [["Metric"], [`v${a}`, true], [`v${b}`, true], [`v${b} against v${a}`, true]], rows);
 }
 
+/** A class for people, as the page knows it. */
+function named(value) {
+  if (value === null || value === undefined) return "–";
+  return JSON.parse($("compare").dataset.classes)[String(value)] ?? String(value);
+}
+
 function flips({ a, b, flips: found, flips_total: total }) {
   if (!found?.length) return null;
-  const said = ({ label, probability }) => `${label} ${score(probability)}`;
+  const said = ({ label, probability }) => `${label}, ${score(probability)}`;
+  const { positive } = $("compare").dataset;
   const rows = found.slice(0, SHOWN).map((one) => [
     one.prediction_id ? h("a", { href: `/inspect?id=${one.prediction_id}` }, `Row ${one.index + 1}`) : `Row ${one.index + 1}`,
-    said(one.a), said(one.b), one.actual_label ?? (one.actual === null ? "–" : String(one.actual)),
+    said(one.a), said(one.b), named(one.actual),
   ]);
   const more = total > rows.length ? `, ${rows.length} of them here` : "";
   return h("details", {},
     h("summary", {}, `${plural(total, "row")} answered differently${more}`),
+    h("p", { class: "meta table-note" }, `Beside each answer: the probability of ${positive || "it"}.`),
     table("Rows answered differently", [["Row"], [`v${a}`], [`v${b}`], ["What it was"]], rows));
 }
 
+/** A sentence of the server with real minus signs and room before "%". */
+const typeset = (words) => words.replace(/(^|[\s(])-(?=\d)/g, "$1\u2212").replace(/(\d)%/g, "$1 %");
+
 function show(answer) {
   $("compare-result").replaceChildren(...[
-    h("p", { class: "compare-said" }, answer.verdict),
+    h("p", { class: "compare-said" }, typeset(answer.verdict)),
     metrics(answer),
     flips(answer),
   ].filter(Boolean));

@@ -26,6 +26,9 @@ export function ask({ title, text, button = "", danger = false, reason = false, 
   (reason ? $("dialog-reason") : $("dialog-cancel")).focus();
 }
 
+$("dialog-reason").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("dialog-form").requestSubmit($("dialog-go"));
+});
 $("dialog-cancel").addEventListener("click", () => dialog.close());
 $("dialog-form").addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -39,6 +42,8 @@ $("dialog-form").addEventListener("submit", async (event) => {
     dialog.close();
     say(done);
     await refresh();
+    // What opened it may be gone or at rest now: whoever uses the keyboard goes on from the page.
+    if (document.activeElement === document.body) $("main").focus({ preventScroll: true });
   } catch (problem) {
     $("dialog-error").textContent = problem.message;
     $("dialog-error").hidden = false;

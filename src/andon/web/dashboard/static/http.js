@@ -26,19 +26,25 @@ function parsed(text) {
   }
 }
 
-/** Sends JSON (or nothing) and answers with the parsed body. Throws Problem. */
-export async function call(method, path, body) {
+/**
+ * Sends JSON (or nothing) and answers with the parsed body. Throws Problem. `patience`: how many
+ * milliseconds an answer may take; 0: as long as it takes.
+ */
+export async function call(method, path, body, patience = 0) {
   let answer;
+  let text;
   try {
     answer = await fetch(path, {
       method,
       headers: { Accept: "application/json", ...(body && { "Content-Type": "application/json" }) },
       body: body && JSON.stringify(body),
+      signal: patience ? AbortSignal.timeout(patience) : null,
     });
+    text = await answer.text();
   } catch {
     throw new Problem(0, UNREACHABLE);
   }
-  const content = parsed(await answer.text());
+  const content = parsed(text);
   if (!answer.ok) {
     throw problemFrom(answer.status, content, Number(answer.headers.get("Retry-After")) || 0);
   }

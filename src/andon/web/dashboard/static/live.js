@@ -4,6 +4,8 @@
 import { $, morph } from "./dom.js";
 import { ago, exact, tick } from "./words.js";
 
+export const PATIENCE = 8000; // milliseconds after which a server that says nothing counts as gone
+
 let goneSince = null;
 
 function offline(gone) {
@@ -21,8 +23,10 @@ function offline(gone) {
 /** Fetches this page (or `path`) again and updates the live parts. True when it worked. */
 export async function refresh(path = location.href) {
   let answer;
+  let words;
   try {
-    answer = await fetch(path, { headers: { Accept: "text/html" }, cache: "no-store" });
+    answer = await fetch(path, { headers: { Accept: "text/html" }, cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+    words = await answer.text();
   } catch {
     offline(true);
     return false;
@@ -30,7 +34,7 @@ export async function refresh(path = location.href) {
   offline(false);
   if (answer.redirected && new URL(answer.url).pathname === "/login") location.reload();
   if (!answer.ok) return false;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = new DOMParser().parseFromString(words, "text/html");
   for (const part of document.querySelectorAll("[data-live]")) {
     const replacement = fresh.getElementById(part.id);
     if (replacement) morph(part, replacement);

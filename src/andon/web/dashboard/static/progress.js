@@ -1,7 +1,7 @@
 // Trainings while they run: the stage, the bar, the time, and the log for who wants it.
 
 import { call } from "./http.js";
-import { refresh } from "./live.js";
+import { PATIENCE, refresh } from "./live.js";
 
 const EVERY = 2000; // milliseconds between two looks
 const LOG_KEPT = 60_000; // characters of a log that are shown
@@ -18,7 +18,7 @@ function lasting(seconds) {
 
 function tick() {
   for (const time of document.querySelectorAll("[data-elapsed]")) {
-    const words = lasting((Date.now() - new Date(time.dateTime).getTime()) / 1000);
+    const words = `${lasting((Date.now() - new Date(time.dateTime).getTime()) / 1000)} ago`;
     if (time.textContent !== words) time.textContent = words;
   }
 }
@@ -29,7 +29,7 @@ function set(element, words) {
 
 /** Looks once at one training. False when it has ended. */
 async function look(card) {
-  const run = await call("GET", `/api/training/${card.dataset.run}`);
+  const run = await call("GET", `/api/training/${card.dataset.run}`, undefined, PATIENCE);
   if (ENDED.has(run.status)) return false;
   // From waiting to running the whole card is another one.
   if (("queued" in card.dataset) !== (run.status === "queued")) return false;
@@ -43,12 +43,13 @@ async function look(card) {
 async function readLog(details) {
   const box = details.querySelector("pre");
   let answer;
+  let text;
   try {
-    answer = await fetch(details.dataset.log, { cache: "no-store" });
+    answer = await fetch(details.dataset.log, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+    text = await answer.text();
   } catch {
     return; // the next round tries again
   }
-  const text = await answer.text();
   const words = answer.ok ? text.slice(-LOG_KEPT) || "It has not said anything yet." : "The log is not there any more.";
   if (box.textContent === words) return;
   // Who reads further up is not pulled down.
@@ -71,7 +72,10 @@ async function round() {
     }
   }
   for (const details of document.querySelectorAll(".going .log[open]")) await readLog(details);
-  if (ended) await refresh();
+  if (ended) {
+    await refresh();
+    for (const details of document.querySelectorAll(".log[open]")) await readLog(details);
+  }
   timer = setTimeout(round, EVERY);
 }
 
@@ -82,6 +86,7 @@ export function watchProgress() {
   }, true);
   document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : round()));
   document.addEventListener("andon:refreshed", tick);
+  for (const details of document.querySelectorAll(".log[open]")) readLog(details);
   tick();
   setInterval(tick, 1000);
   timer = setTimeout(round, EVERY);

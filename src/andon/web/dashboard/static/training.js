@@ -3,7 +3,7 @@
 import "./charts.js";
 import { ask } from "./dialog.js";
 import { call } from "./http.js";
-import { keepFresh } from "./live.js";
+import { keepFresh, refresh } from "./live.js";
 import { watchProgress } from "./progress.js";
 import { promote } from "./promoting.js";
 
@@ -13,7 +13,13 @@ const ACTS = {
       title: `Train ${title} now?`, button: "Train", reason: true,
       text: "It runs beside the line, which goes on answering. What comes of it waits for your decision, unless nothing serves yet.",
       run: async (reason) => {
-        await call("POST", "/api/retrain", { model, reason });
+        try {
+          await call("POST", "/api/retrain", { model, reason });
+        } catch (problem) {
+          if (problem.status !== 409 || !problem.message.includes("under way")) throw problem;
+          await refresh();
+          throw new Error(`${title} is being trained already. Wait for it, or cancel it on this page.`);
+        }
         return "The training has begun.";
       },
     });
