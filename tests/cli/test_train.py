@@ -12,6 +12,7 @@ from tests.support import trainings
 
 from andon import Database
 from andon.cli import output
+from andon.store.ids import uuid7_of
 from andon.training import catalog, runs
 
 
@@ -110,6 +111,17 @@ def test_a_file_of_ones_own_becomes_a_model_of_its_name(andon, behave, table):
     assert andon("train", table, "--target", "y", "-m", "other", "--json").json["model"] == "other"
 
 
+def test_a_file_name_that_names_no_model_needs_one(andon, behave, table):
+    """It is asked for where it is missing, and taken where it is given."""
+    odd = table.rename(table.with_name("müsli.csv"))
+    refused = andon("train", odd, "--target", "y")
+    assert refused.code == 1
+    assert "Give one with --model NAME." in refused.err
+    done = andon("train", odd, "--target", "y", "--model", "muesli")
+    assert done.code == 0, done.err
+    assert "muesli: Registered v1" in done.out
+
+
 def test_a_folder_of_ones_own_becomes_a_model_of_its_name(andon, behave, table):
     """As many files as it holds."""
     done = andon("train", table.parent, "--target", "y", "--model", "parts")
@@ -121,6 +133,12 @@ def test_other_data_can_be_given(andon, behave, table):
     """As whole paths: the training runs in a folder of its own."""
     options = andon("train", "heart-disease", "--data", table, "--json").json["options"]
     assert options["data"] == [str(table)]
+
+
+def test_columns_can_be_left_out(andon, behave, table):
+    """The run knows them, and whoever trains it again."""
+    words = ("--target", "y", "--drop", "x", "--drop", "z")
+    assert andon("train", table, *words, "--json").json["options"]["drop"] == ["x", "z"]
 
 
 @pytest.mark.parametrize(
@@ -281,7 +299,16 @@ def test_ctrl_c_and_a_kill_leave_nothing_behind(behave, andon, home, tmp_path, n
         os.kill(int((place / "grandchild").read_text()), signal.SIGKILL)
 
 
-def test_the_doctor_knows_of_trainings(andon, behave, monkeypatch):
+def due_long_ago(home: Path) -> None:
+    """A training whose id tells of 1970, as that of one that was made up for tells of then."""
+    db = Database(home / "andon.db")
+    values = {"model": "heart-disease", "recipe": "x", "options": {}, "source": "schedule"}
+    run = db.training.create(**values, run_id=uuid7_of(0, b"due"), worker="w")
+    db.training.fail(run.id, "w", "Out of luck.")
+    db.close()
+
+
+def test_the_doctor_knows_of_trainings(andon, behave, home, monkeypatch):
     """What is missing, a schedule that cannot be, and how the last one ended."""
 
     def said() -> str:
@@ -293,6 +320,8 @@ def test_the_doctor_knows_of_trainings(andon, behave, monkeypatch):
     behave("crash")
     andon("train", "heart-disease")
     assert "The newest training of heart-disease failed: It crashed" in said()
+    due_long_ago(home)
+    assert "The newest training of heart-disease failed: Out of luck." in said()
     monkeypatch.setattr(catalog, "missing_packages", lambda: ["optuna"])
     assert "training lacks optuna now" in said()
     monkeypatch.setenv("ANDON_RETRAIN_CRON", "0 2 * * 9")

@@ -6,8 +6,9 @@ from tests.store.builders import add_version
 
 from andon.errors import Conflict, NotFound
 from andon.store import training_runs
+from andon.store.clock import micros, now
 from andon.store.database import Database
-from andon.store.ids import uuid7
+from andon.store.ids import uuid7, uuid7_of
 
 
 def nobody(_worker: str) -> bool | None:
@@ -241,6 +242,57 @@ def test_pages_are_newest_first_and_filtered(db):
     assert [run.id for run in db.training.page(status="failed")[0]] == [runs[0].id]
     assert db.training.page(recipe="none")[0] == []
     assert len(db.training.unfinished()) == 4
+
+
+def test_runs_are_in_the_order_in_which_they_were_made(db):
+    """Also those whose id tells of a time long past, or to come; the newest counts."""
+    version = add_version(db, model="heart").id
+    due = [uuid7_of(micros(now() + timedelta(days=days)), b"due") for days in (-9, 9, -8)]
+    made = []
+    for run_id in (None, *due, None):
+        run = make(db, worker="w", run_id=run_id)
+        made.insert(0, run.id)
+        assert [one.id for one in db.training.unfinished()] == [run.id]
+        db.training.finish(run.id, "w", report={}, version_id=version, stage="")
+        assert db.training.newest_succeeded() == {"heart": run.id}
+    for given in ({}, {"model": "heart"}):
+        seen, cursor = [], None
+        while True:
+            page, cursor = db.training.page(limit=2, before=cursor, **given)
+            seen += [run.id for run in page]
+            if cursor is None:
+                break
+        assert seen == made
+
+
+def test_a_cursor_stays_valid_among_runs_of_one_moment(db, monkeypatch):
+    """Then the id decides; and runs that are made meanwhile move nothing."""
+    moment = now()
+    monkeypatch.setattr(training_runs, "now", lambda: moment)
+    runs = [make(db, model=f"m{number}", worker="w").id for number in range(4)]
+    first, cursor = db.training.page(limit=2)
+    monkeypatch.undo()
+    make(db, model="later", worker="w", run_id=uuid7_of(0, b"later"))
+    rest, end = db.training.page(limit=2, before=cursor)
+    assert [run.id for run in first + rest] == runs[::-1]
+    assert end is None
+    assert db.training.page(before=uuid7()) == ([], None)
+
+
+def test_the_newest_of_a_machine_is_found_by_how_it_was_asked_for(db):
+    """Only what succeeded; a machine's name is no pattern."""
+    version = add_version(db, model="heart").id
+    made = []
+    for source, worker in (("cli", "box:1"), ("cli", "b_x:1"), ("cli", "box:2"), ("api", "box:3")):
+        run = make(db, worker=worker, source=source)
+        db.training.finish(run.id, worker, report={}, version_id=version, stage="")
+        made.append(run.id)
+    run = make(db, worker="box:4", source="cli")
+    db.training.fail(run.id, "box:4", "x")
+    for host, expected in (("box", made[2]), ("b_x", made[1]), ("bo", None)):
+        found = db.training.newest_asked("heart", source="cli", host=host)
+        assert (found and found.id) == expected
+    assert db.training.newest_asked("other", source="cli", host="box") is None
 
 
 def test_silence_is_measured_from_the_last_sign_of_life(db):

@@ -79,6 +79,14 @@ def test_nothing_said_means_the_default_model(works: Works):
     assert answer.json()["model"] == "heart-disease"
 
 
+@pytest.mark.parametrize("name", ["data", "target", "drop", "candidates", "options", "telemetry"])
+def test_a_caller_names_no_files(works: Works, tmp_path: Path, name: str):
+    """Neither as data nor as a recipe; nothing is queued."""
+    problem(works.retrain(model="heart-disease", **{name: [str(tmp_path)]}), 422, name)
+    assert works.retrain(recipe=str(tmp_path)).status_code in {404, 422}
+    assert works.client.get("/api/training").json()["trainings"] == []
+
+
 def test_one_at_a_time_per_model(works: Works):
     """409 names the run; other models wait in line; it can be cancelled."""
     works.behave("hang")

@@ -49,6 +49,14 @@ def train(
             help="File or folder to train on, instead of the recipe's own. Repeatable.",
         ),
     ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column that is no feature, besides the recipe's: one that is made from the "
+            "target. Repeatable.",
+        ),
+    ] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", metavar="NAME", help="Registered model to make.")
     ] = "",
@@ -90,12 +98,20 @@ def train(
     if not what:
         raise typer.BadParameter("Name a recipe or a file; --list shows the recipes.")
     with opened(home) as platform:
-        asked, name = _asked(what, platform.settings, [path.absolute() for path in data or []])
-        asked = _with(asked, target=target, seed=seed, tuning_trials=tune, promote=promote)
+        paths = [path.absolute() for path in data or []]
+        asked, name = _asked(what, platform.settings, paths, model)
+        asked = _with(
+            asked,
+            target=target,
+            drop=tuple(drop or ()),
+            seed=seed,
+            tuning_trials=tune,
+            promote=promote,
+        )
         if dry_run:
-            _check(platform, asked, model or name, as_json=as_json)
+            _check(platform, asked, name, as_json=as_json)
             return
-        run = _train(platform, asked, model or name, reason, as_json=as_json)
+        run = _train(platform, asked, name, reason, as_json=as_json)
     if as_json:
         output.print_json(run)
     _require_success(run)
@@ -106,7 +122,9 @@ def train(
 # -- What is meant ----------------------------------------------------------------------
 
 
-def _asked(what: str, settings: "Settings", data: list[Path]) -> tuple["Asked", str]:
+def _asked(
+    what: str, settings: "Settings", data: list[Path], model: str | None
+) -> tuple["Asked", str]:
     """What the words on the command line mean, and the model it makes."""
     from andon.training import catalog  # noqa: PLC0415 - see cli/__init__.py
     from andon.training.retraining import asked_of  # noqa: PLC0415
@@ -122,9 +140,9 @@ def _asked(what: str, settings: "Settings", data: list[Path]) -> tuple["Asked", 
     if path.suffix or "/" in what or (unknown and path.is_dir()):
         if not path.exists():
             raise _no_file(path)
-        return Asked(recipe=str(path.absolute()), data=given), _model_name(path)
+        return Asked(recipe=str(path.absolute()), data=given), model or _model_name(path)
     known = catalog.find(what, settings)
-    return _with(asked_of(known), data=given), known.name
+    return _with(asked_of(known), data=given), model or known.name
 
 
 def _with(asked: "Asked", **values: Any) -> "Asked":

@@ -304,7 +304,9 @@ training_runs = Table(
     _must("created_at", Timestamp),
     _may("started_at", Timestamp),
     _may("finished_at", Timestamp),
-    Index("ix_training_runs_model_name_id", "model_name", "id"),
+    # Ids do not tell the order: a scheduled run's follows from the time it was due.
+    Index("ix_training_runs_created_at_id", "created_at", "id"),
+    Index("ix_training_runs_model_name_created_at_id", "model_name", "created_at", "id"),
     # One at a time per model (WHERE status IN ('queued', 'running'); see the migrations).
     Index("uq_training_runs_unfinished", "model_name", unique=True),
     CheckConstraint(

@@ -18,6 +18,7 @@ from sqlalchemy import (
     insert,
     literal,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.exc import IntegrityError
@@ -40,6 +41,7 @@ SILENCE = 15.0
 
 _MOST_ERROR = 4000
 _columns = training_runs.c
+_NEWEST = (_columns.created_at.desc(), _columns.id.desc())
 _WAITING = "Waiting for a place."
 
 
@@ -326,14 +328,21 @@ class TrainingRuns:
         before: str | None = None,
         limit: int = 50,
     ) -> tuple[list[TrainingRun], str | None]:
-        """Runs newest first, without reports, and the cursor of the next page (None: the last)."""
-        query = _query(report=False).order_by(_columns.id.desc()).limit(limit + 1)
+        """Runs newest first, without reports, and the cursor of the next page (None: the last).
+
+        A cursor is the id of the last run of a page. Ids alone do not tell the order: those of
+        scheduled runs follow from the time they were due, which may be long past.
+        """
+        query = _query(report=False).order_by(*_NEWEST).limit(limit + 1)
         given = ((_columns.model_name, model), (_columns.recipe, recipe), (_columns.status, status))
         for column, value in given:
             if value is not None:
                 query = query.where(column == value)
         if before is not None:
-            query = query.where(_columns.id < before)
+            last = training_runs.alias("last").c
+            created = select(last.created_at).where(last.id == before).scalar_subquery()
+            place = tuple_(created, literal(before, _columns.id.type))
+            query = query.where(tuple_(_columns.created_at, _columns.id) < place)
         with self._connections.read() as connection:
             rows = connection.execute(query).all()
         found = [_record(row) for row in rows[:limit]]
@@ -341,7 +350,8 @@ class TrainingRuns:
 
     def unfinished(self, model: str | None = None) -> list[TrainingRun]:
         """What waits or runs, oldest first, without reports."""
-        query = _query(report=False).where(_columns.status.in_(UNFINISHED)).order_by(_columns.id)
+        query = _query(report=False).where(_columns.status.in_(UNFINISHED))
+        query = query.order_by(_columns.created_at, _columns.id)
         if model is not None:
             query = query.where(_columns.model_name == model)
         with self._connections.read() as connection:
@@ -349,13 +359,27 @@ class TrainingRuns:
 
     def newest_succeeded(self) -> dict[str, str]:
         """Id of the newest run that succeeded, by model."""
-        query = (
-            select(_columns.model_name, func.max(_columns.id))
-            .where(_columns.status == "succeeded")
-            .group_by(_columns.model_name)
+        query = newest_of_each(_columns.status == "succeeded")
+        with self._connections.read() as connection:
+            return {row.model_name: row.id for row in connection.execute(query)}
+
+    def newest_asked(self, model: str, *, source: str, host: str) -> TrainingRun | None:
+        """The newest run of a model that succeeded and was asked for so, on this machine.
+
+        Args:
+            model: Registered model.
+            source: How it was asked for.
+            host: Name of the machine that ran it, as workers begin with it.
+        """
+        query = _query(report=False).where(
+            _columns.model_name == model,
+            _columns.status == "succeeded",
+            _columns.source == source,
+            _columns.worker.startswith(f"{host}:", autoescape=True),
         )
         with self._connections.read() as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
+            row = connection.execute(query.order_by(*_NEWEST).limit(1)).first()
+        return None if row is None else _record(row)
 
     def _in_the_way(self, run_id: str, model: str) -> Conflict:
         """The error for a run that cannot be made."""
@@ -378,6 +402,19 @@ class TrainingRuns:
         with self._connections.write() as connection:
             changed = connection.execute(update(training_runs).where(same).values(values)).rowcount
         return changed == 1
+
+
+def newest_of_each(wanted: ColumnElement[bool]) -> Select[Any]:
+    """Model, id, status and error of the newest run of each model, among those wanted."""
+    place = func.row_number().over(partition_by=_columns.model_name, order_by=_NEWEST)
+    columns = (_columns.model_name, _columns.id, _columns.status, _columns.error)
+    ordered = select(*columns, place.label("place")).where(wanted).subquery()
+    found = ordered.c
+    return (
+        select(found.model_name, found.id, found.status, found.error)
+        .where(found.place == 1)
+        .order_by(found.model_name)
+    )
 
 
 def _queue_job(connection: Connection, run_id: str, moment: datetime) -> None:

@@ -45,6 +45,7 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         model: Registered model that the version will belong to.
         target: Column to learn; "" leaves it to the recipe.
         data: Files or folders to read instead of the recipe's own source.
+        drop: Columns that are no features, besides those that the recipe leaves out.
         seed: Of everything that draws; None leaves it to the recipe.
         tuning_trials: Budget of the search for each candidate; None leaves it to the recipe.
         candidates: Names of the algorithms to try; None leaves it to the recipe.
@@ -65,6 +66,7 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     target: str = ""
     data: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
     seed: int | None = None
     tuning_trials: int | None = None
     candidates: tuple[str, ...] | None = None

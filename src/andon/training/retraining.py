@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from andon.errors import Conflict, NotFound
+from andon.errors import Conflict
 from andon.settings import Settings
 from andon.store import training_runs
 from andon.store.clock import micros
@@ -22,7 +22,7 @@ from andon.store.training_runs import TrainingRun
 from andon.training import catalog
 from andon.training.catalog import RecipeInfo
 from andon.training.runs import Asked, Trainings, require_libraries
-from andon.training.watch import worker_name
+from andon.training.watch import host_name, worker_name
 
 log = structlog.get_logger("andon.training")
 
@@ -64,11 +64,13 @@ class Retraining:
     ) -> TrainingRun:
         """Queue a training; it is durable when this returns.
 
+        It reads what the newest training from this machine's terminal read: see `_meant`.
+
         Args:
             recipe: Name of a recipe, no path; None: the one that the model comes from.
             model: Registered model; None: the recipe's, or the default one.
             seed: None leaves it to the recipe.
-            tuning_trials: None leaves it to the recipe.
+            tuning_trials: None: as in the terminal, or the recipe's.
             promote: None leaves it to the recipe.
             reason: For people.
             source: How it was asked for.
@@ -81,9 +83,8 @@ class Retraining:
         """
         asked, model = self._meant(recipe, model)
         require_libraries()
-        asked = msgspec.structs.replace(
-            asked, seed=seed, tuning_trials=tuning_trials, promote=promote
-        )
+        trials = asked.tuning_trials if tuning_trials is None else tuning_trials
+        asked = msgspec.structs.replace(asked, seed=seed, tuning_trials=trials, promote=promote)
         run = self._trainings.create(
             asked, model=model, source=source, actor=actor, reason=reason, run_id=run_id
         )
@@ -136,7 +137,7 @@ class Retraining:
             run_id = uuid7_of(micros(moment), f"{SCHEDULE} {recipe.name} {moment}".encode())
             try:
                 run = self.ask(
-                    recipe=recipe.name,
+                    model=recipe.name,
                     reason=f"Due at {moment:%Y-%m-%d %H:%M} UTC.",
                     source="schedule",
                     run_id=run_id,
@@ -148,21 +149,30 @@ class Retraining:
         return queued
 
     def _meant(self, recipe: str | None, model: str | None) -> tuple[Asked, str]:
-        """What is to be trained, and the model that it is for."""
-        name = recipe or model or self._settings.default_tabular_model
-        try:
-            found = catalog.find(name, self._settings)
-        except NotFound:
-            before = self._trained_before(name) if recipe is None else None
-            if before is None:
-                raise
-            return before, name
-        return asked_of(found), model or found.name
+        """What is to be trained, and the model that it is for.
 
-    def _trained_before(self, model: str) -> Asked | None:
-        """How the model was last trained well: from a file of somebody at this machine."""
-        runs, _ = self._db.training.page(model=model, status="succeeded", limit=1)
-        return msgspec.convert(runs[0].options, Asked) if runs else None
+        A model that somebody at this machine's terminal trained well is trained again as the
+        newest time: on the same recipe and data. Where a recipe is named, only if it is that one.
+        """
+        name = recipe or model or self._settings.default_tabular_model
+        found = catalog.known(name, self._settings)
+        wanted = model or (name if found is None else found.name)
+        before = self._in_terminal(wanted)
+        if before is not None and (
+            recipe is None or (found is not None and before.recipe in {found.name, found.source})
+        ):
+            return before, wanted
+        return asked_of(found or catalog.find(name, self._settings)), wanted
+
+    def _in_terminal(self, model: str) -> Asked | None:
+        """What somebody at this machine's terminal had trained last, and well."""
+        run = self._db.training.newest_asked(model.strip().lower(), source="cli", host=host_name())
+        if run is None:
+            return None
+        asked = msgspec.convert(run.options, Asked)
+        known = catalog.known(asked.recipe, self._settings)
+        # A recipe may read the database as it stands now in the catalogue, not as it did then.
+        return msgspec.structs.replace(asked, telemetry=known is not None and known.telemetry)
 
 
 def asked_of(recipe: RecipeInfo) -> Asked:

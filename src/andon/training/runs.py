@@ -8,6 +8,7 @@ as the same version.
 
 import contextlib
 import os
+import shlex
 import sys
 import tempfile
 import threading
@@ -22,6 +23,7 @@ from andon.errors import (
     AndonError,
     Conflict,
     InvalidRequest,
+    NotFound,
     RuntimeFailed,
 )
 from andon.registry.names import clean_model_name
@@ -55,8 +57,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         recipe: Name of a recipe, or path of a recipe or table.
         target: Column to learn; "" leaves it to the recipe.
         data: Files or folders instead of the recipe's own source.
+        drop: Columns that are no features, besides those of the recipe.
         seed: None leaves it to the recipe.
         tuning_trials: None leaves it to the recipe.
+        candidates: Names of the algorithms to try; None leaves it to the recipe.
         promote: Whether the version serves at once if it passes the gate; None leaves it to
             the recipe.
         telemetry: Whether the recipe may read this installation's database.
@@ -65,8 +69,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     recipe: str
     target: str = ""
     data: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
     seed: int | None = None
     tuning_trials: int | None = None
+    candidates: tuple[str, ...] | None = None
     promote: bool | None = None
     telemetry: bool = False
 
@@ -246,6 +252,7 @@ class Trainings:
         try:
             report = run_folder.left_before(folder)
             if report is None:
+                _require_files(asked, run.model)
                 request = self._request(run.id, run.model, asked)
                 ended = self._listen(folder, request, heard, watch.look)
                 if ended.stopped:
@@ -275,8 +282,10 @@ class Trainings:
             model=model,
             target=asked.target,
             data=asked.data,
+            drop=asked.drop,
             seed=asked.seed,
             tuning_trials=asked.tuning_trials,
+            candidates=asked.candidates,
             threads=self._threads(),
             active=ActiveModel(active.version, str(self._registry.path_of(active)))
             if active is not None and active.format == "onnx"
@@ -357,7 +366,7 @@ class Trainings:
             received,
             filename=f"{run.model}.onnx",
             model=run.model,
-            notes=f"{notes} {run.reason}".strip(),
+            notes=f"{notes} Reason: {run.reason}" if run.reason else notes,
             source="training",
             actor=run.actor or run.source,
             activate=passed and wanted,
@@ -379,6 +388,39 @@ class Trainings:
 
     def _threads(self) -> int:
         return self._settings.training_threads or max(1, len(os.sched_getaffinity(0)) - 1)
+
+
+def _require_files(asked: Asked, model: str) -> None:
+    """Refuse where a file is gone that was named in the terminal.
+
+    Raises:
+        NotFound: It is named, and the command that names another.
+    """
+    options = ["-m", model]
+    if asked.target:
+        options += ["--target", asked.target]
+    for column in asked.drop:
+        options += ["--drop", column]
+    if asked.tuning_trials is not None:
+        options += ["--tune", str(asked.tuning_trials)]
+    if os.path.isabs(asked.recipe) and not _is_there(asked.recipe):  # noqa: PTH117 - or a name
+        raise _gone(asked.recipe, shlex.join(["FILE", *options]))
+    for path in asked.data:
+        if not _is_there(path):
+            raise _gone(path, shlex.join([asked.recipe, "--data", "PATH", *options]))
+
+
+def _is_there(path: str) -> bool:
+    # Where it may not be looked at, it is not there either.
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises there
+
+
+def _gone(path: str, command: str) -> NotFound:
+    return NotFound(
+        f"{path}, which this model is trained on, is not there any more.",
+        hint="Bring it back; or train once in the terminal on what there is now, and later "
+        f"trainings read the same: andon train {command}",
+    )
 
 
 def _told(deployed: Deployed, report: TrainReport) -> str:

@@ -88,14 +88,19 @@ class Watch:
 def worker_name() -> str:
     """A name for this process, and for one run in it."""
     pid = os.getpid()
-    return f"{socket.gethostname()[:32]}:{pid}:{_started(pid)}:{uuid7()[-8:]}"
+    return f"{host_name()}:{pid}:{_started(pid)}:{uuid7()[-8:]}"
+
+
+def host_name() -> str:
+    """This machine's name, as names of workers begin with it."""
+    return socket.gethostname()[:32]
 
 
 def is_dead(worker: str) -> bool | None:
     """Whether a worker's process is gone; None where it cannot be known, as of another machine."""
     host, _, rest = worker.rpartition(":")[0].partition(":")
     pid, _, started = rest.partition(":")
-    if host != socket.gethostname()[:32] or not pid.isdecimal():
+    if host != host_name() or not pid.isdecimal():
         return None
     return _started(int(pid)) != started
 

@@ -68,6 +68,8 @@ def create_app(platform: Platform) -> FastAPI:
         redoc_url=None,
         # The gate takes a closing slash away; a redirect would lose a form's body.
         redirect_slashes=False,
+        # Andon has metrics of its own; looking whether somebody wants these costs every request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         exception_handlers=_handlers(table),
     )
     document = Document(app)

@@ -233,6 +233,6 @@ def test_the_report_can_be_read_and_sent() -> None:
     text = checks.render(result)
     assert text.index("error   leakage") < text.index("warning constant")
     assert "Classes: 0: " in text
-    assert "Add it to `drop`" in text
+    assert "Leave it out: --drop code, or `drop` in a recipe" in text
     assert text.endswith("1 error, 1 warning: cannot be trained on.")
     assert msgspec.json.decode(msgspec.json.encode(result), type=DataReport) == result

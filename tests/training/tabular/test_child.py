@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from tests.training.tabular import builders
 
-from andon.errors import StorageFull
+from andon.errors import InvalidRequest, StorageFull
 from andon.training import messages
 from andon.training.messages import Line
-from andon.training.tabular import child, drowsiness, export, pages, pipeline
+from andon.training.tabular import child, drowsiness, export, loading, pages, pipeline
 
 COMMAND = [sys.executable, "-m", "andon.training.tabular.child"]
 
@@ -101,6 +101,49 @@ def test_a_training_of_a_table_leaves_everything_complete(tmp_path: Path) -> Non
         (folder / messages.REQUEST).read_bytes(), type=messages.TrainRequest
     )
     assert pipeline.train(request, lambda _: None).model == content
+
+
+def test_a_check_trains_nothing_and_does_not_say_so(tmp_path: Path) -> None:
+    """What it says it does is what it does."""
+    path = table(tmp_path / "faults.csv")
+    folder = prepare(tmp_path, str(path), target="fault", check_only=True)
+    code, lines = run_here(folder)
+    assert (code, said(lines)) == (0, ["Checking the data..."])
+    assert not (folder / messages.MODEL).exists()
+
+
+def test_columns_of_the_command_line_are_no_features(tmp_path: Path) -> None:
+    """One that gives the answer away can be left out without a recipe page."""
+    path = table(tmp_path / "faults.csv")
+    lines = path.read_text().splitlines()
+    leak = ["the answer", *(line.rpartition(",")[2] for line in lines[1:])]
+    pairs = zip(lines, leak, strict=True)
+    path.write_text("".join(f"{line},{value}\n" for line, value in pairs))
+    request = builders.request(recipe=str(path), target="fault", data_folder=str(tmp_path))
+    with pytest.raises(loading.DataRefused) as refused:
+        loading.load(request, lambda _: None)
+    assert "--drop 'the answer'" in refused.value.hint
+    asked = msgspec.structs.replace(request, drop=("the answer", "noise"))
+    _, report, data = loading.load(asked, lambda _: None)
+    assert report.ok
+    assert [feature.name for feature in data.schema.features] == ["width", "weight", "colour"]
+
+
+@pytest.mark.parametrize(
+    ("column", "told"),
+    [
+        ("nois", "There is no column 'nois' to leave out. There are .*, noise, .*'noise'?"),
+        ("fault", "'fault' is the column to learn"),
+    ],
+)
+def test_a_column_that_cannot_be_left_out_is_refused(
+    tmp_path: Path, column: str, told: str
+) -> None:
+    """The columns that there are are listed."""
+    path = table(tmp_path / "faults.csv")
+    request = builders.request(recipe=str(path), target="fault", drop=(column,))
+    with pytest.raises(InvalidRequest, match=told):
+        loading.load(request, lambda _: None)
 
 
 def test_data_that_fail_the_checks_are_refused(tmp_path: Path) -> None:

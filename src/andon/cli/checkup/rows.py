@@ -31,6 +31,7 @@ from andon.store.tables import (
     rejected_messages,
     training_runs,
 )
+from andon.store.training_runs import newest_of_each
 
 if TYPE_CHECKING:
     from andon.settings import Settings
@@ -62,12 +63,8 @@ class Reader:
         """Model, id, status and error of the newest finished training of each model."""
         if not inspect(self._connection).has_table("training_runs"):
             return []
-        row = training_runs.c
-        newest = (
-            select(func.max(row.id)).where(row.finished_at.is_not(None)).group_by(row.model_name)
-        )
-        query = select(row.model_name, row.id, row.status, row.error).where(row.id.in_(newest))
-        found = self._connection.execute(query.order_by(row.model_name))
+        newest = newest_of_each(training_runs.c.finished_at.is_not(None))
+        found = self._connection.execute(newest)
         return [(one[0], one[1], one[2], one[3]) for one in found]
 
     def integrity(self) -> str:

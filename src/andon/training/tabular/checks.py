@@ -3,6 +3,7 @@
 Types, ranges and categories are checked with pandera; the rest is counted here.
 """
 
+import shlex
 from collections.abc import Iterator
 
 import numpy as np
@@ -307,7 +308,8 @@ def _about_column(recipe: Recipe, feature: Feature, column: pl.Series) -> Iterat
             "warning",
             column=name,
             detail=f"{name!r} is called like the target {recipe.target!r}.",
-            hint="If it is made from the target, add it to `drop` in a recipe.",
+            hint=f"If it is made from the target, leave it out: --drop {shlex.quote(name)}, or "
+            "`drop` in a recipe.",
         )
 
 
@@ -435,7 +437,8 @@ def _leak(
         column=feature.name,
         detail=f"{feature.name!r} alone tells {recipe.target!r} almost without fail ({what} "
         f"{share:.3f}): it is probably made from the answer, and not known when one is asked for.",
-        hint="Add it to `drop` in a recipe; or to `trusted`, if it is honestly known beforehand.",
+        hint=f"Leave it out: --drop {shlex.quote(feature.name)}, or `drop` in a recipe; or add it "
+        "to `trusted` in a recipe, if it is honestly known beforehand.",
     )
 
 

@@ -83,7 +83,8 @@ def _work(folder: Path, request: "TrainRequest", teller: "_Teller") -> None:
             _write(folder / messages.DATA_REPORT, msgspec.json.encode(line.report))
         teller(line)
 
-    teller(messages.Say("Starting model training..."))
+    beginning = "Checking the data..." if request.check_only else "Starting model training..."
+    teller(messages.Say(beginning))
     recipe, found, data = loading.load(request, checked)
     if request.check_only:
         teller(messages.Stage("Checked", 1.0))

@@ -3,16 +3,20 @@
 It imports no library that learns: a refusal does not wait for them.
 """
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from andon.errors import AndonError, ModelRejected, UnusableUpload
+import msgspec
+
+from andon.errors import AndonError, InvalidRequest, ModelRejected, UnusableUpload
 from andon.runtimes.rows import RowSchema, check_schema
 from andon.training import messages
 from andon.training.messages import DataReport, Say, Stage, TrainRequest
 from andon.training.tabular import checks, pages, prepared, schema, sources
 from andon.training.tabular.prepared import Prepared
 from andon.training.tabular.recipe import Places, Recipe
+from andon.training.tabular.table import Table
 
 Tell = Callable[[messages.Line], None]
 
@@ -46,6 +50,7 @@ def load(request: TrainRequest, tell: Tell) -> tuple[Recipe, DataReport, Prepare
         data=request.data,
         seed=request.seed,
     )
+    recipe = _without(request.drop, recipe, table)
     tell(Stage("Checking the data", 0.05))
     rows = schema.infer(recipe, table)
     found = checks.check(recipe, table, rows)
@@ -55,6 +60,29 @@ def load(request: TrainRequest, tell: Tell) -> tuple[Recipe, DataReport, Prepare
         raise DataRefused(first.detail, hint=first.hint, report=found)
     _check_usable(rows)
     return recipe, found, prepared.prepare(recipe, table, rows)
+
+
+def _without(columns: Sequence[str], recipe: Recipe, table: Table) -> Recipe:
+    """The recipe, with these columns left out as well.
+
+    Raises:
+        InvalidRequest: One of them is not there, or is the one to learn.
+    """
+    names = table.frame.columns
+    listed = ", ".join(names[:100]) + (", …" if len(names) > 100 else "")
+    for column in columns:
+        if column == recipe.target:
+            raise InvalidRequest(
+                f"{column!r} is the column to learn and cannot be left out.",
+                hint="Leave out another, or name another --target.",
+            )
+        if column not in names:
+            near = difflib.get_close_matches(column, names, 1)
+            raise InvalidRequest(
+                f"There is no column {column!r} to leave out. There are {listed}.",
+                hint=f"Did you mean {near[0]!r}?" if near else "Name one of them with --drop.",
+            )
+    return msgspec.structs.replace(recipe, drop=(*recipe.drop, *columns))
 
 
 def _check_usable(rows: RowSchema) -> None:
@@ -68,5 +96,5 @@ def _check_usable(rows: RowSchema) -> None:
     except ModelRejected as error:
         raise UnusableUpload(
             f"A model of these data could not be registered. {error.detail}",
-            hint="Change the names or values in the data, or leave the column out: `drop`.",
+            hint="Change the names or values in the data, or leave the column out: --drop COLUMN.",
         ) from None

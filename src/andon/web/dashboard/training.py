@@ -31,6 +31,7 @@ PAGE = 20
 _OPTIONS = {
     "data": "Data",
     "target": "Target",
+    "drop": "Left out",
     "seed": "Seed",
     "tuning_trials": "Tuning trials",
     "promote": "Promote at once",

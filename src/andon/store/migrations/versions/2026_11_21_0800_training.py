@@ -75,7 +75,11 @@ def _create_runs() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name="pk_training_runs"),
     )
-    op.create_index("ix_training_runs_model_name_id", "training_runs", ["model_name", "id"])
+    order = ["created_at", "id"]
+    op.create_index("ix_training_runs_created_at_id", "training_runs", order)
+    op.create_index(
+        "ix_training_runs_model_name_created_at_id", "training_runs", ["model_name", *order]
+    )
     unfinished = sa.text("status IN ('queued', 'running')")
     op.create_index(
         "uq_training_runs_unfinished",
