@@ -72,7 +72,8 @@ $(TEST): $(CORE)
 	@$(PIP) install --constraint requirements.lock --editable '.[mlflow,train]' --group test
 	@touch $@
 
+# With the extras: mypy reads the types of their libraries.
 $(CHECK): $(CORE)
 	@echo "Installing what the checks need."
-	@$(PIP) install --constraint requirements.lock --group check
+	@$(PIP) install --constraint requirements.lock --editable '.[mlflow,train]' --group check
 	@touch $@
