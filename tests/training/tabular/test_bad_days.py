@@ -141,9 +141,9 @@ def test_a_disk_that_is_full_when_the_model_is_saved_is_told(
     ballast = small_disk / "ballast"
 
     def tell(line: messages.Line) -> None:
-        # Long before the model is written: the training does not wait for us.
+        # Seconds before the model is written: the training does not wait for us.
         full = ballast.exists()
-        if isinstance(line, messages.Stage) and line.stage.startswith("Cross") and not full:
+        if isinstance(line, messages.Stage) and line.stage.startswith("Loading") and not full:
             with ballast.open("wb", buffering=0) as file, pytest.raises(OSError):
                 while True:
                     file.write(bytes(1 << 12))
