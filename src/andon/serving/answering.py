@@ -9,10 +9,11 @@ import asyncio
 import hashlib
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -38,6 +39,9 @@ from andon.store.ids import uuid7
 from andon.store.pictures import Pictures
 
 log = structlog.get_logger("andon.serving")
+
+Name = TypeVar("Name", str, str | None)
+"""A model's name; None where the default is meant."""
 
 
 class _Done(msgspec.Struct, frozen=True):
@@ -127,7 +131,7 @@ class Answering:
         try:
             slot = self.fleet.hold_loaded(name, version)
             if slot is None:
-                slot = await self._hold_later(name, version)
+                slot = await hold_later(self.fleet.hold, name, version)
             future = self._begin(slot, ask, version)
         except BaseException:
             self._leave()
@@ -209,16 +213,6 @@ class Answering:
             arrived=time.perf_counter(),
             deadline=time.monotonic() + self.settings.request_timeout,
         )
-
-    async def _hold_later(self, model: str, version: int | None) -> Slot:
-        """Hold a slot that must be loaded first, off the event loop."""
-        loading = asyncio.ensure_future(asyncio.to_thread(self.fleet.hold, model, version))
-        try:
-            return await asyncio.shield(loading)
-        except asyncio.CancelledError:
-            # The thread cannot be stopped: what it comes to hold is let go by then.
-            loading.add_done_callback(_let_go)
-            raise
 
     def _begin(self, slot: Slot, ask: Ask, version: int | None) -> "Future[_Done]":
         """Hand a picture that was let in to its slot, which is held."""
@@ -346,7 +340,7 @@ class Answering:
                 return
         self.metrics.saturated.inc()
         raise Saturated(
-            f"{self.settings.queue_size} pictures are waiting already.",
+            f"{self.settings.queue_size} requests are waiting already.",
             hint="Try again after the time in Retry-After.",
         )
 
@@ -380,6 +374,19 @@ def _gone(ran: "Future[None]", logged: "Future[_Done]") -> None:
     """The caller went away: a picture that has not begun need not be run."""
     if logged.cancelled():
         ran.cancel()
+
+
+async def hold_later(
+    hold: Callable[[Name, int | None], Slot], model: Name, version: int | None
+) -> Slot:
+    """Hold a slot that must be loaded first, off the event loop."""
+    loading = asyncio.ensure_future(asyncio.to_thread(hold, model, version))
+    try:
+        return await asyncio.shield(loading)
+    except asyncio.CancelledError:
+        # The thread cannot be stopped: what it comes to hold is let go by then.
+        loading.add_done_callback(_let_go)
+        raise
 
 
 def _let_go(loading: "asyncio.Future[Slot]") -> None:

@@ -27,7 +27,7 @@ from andon.errors import (
 )
 from andon.runtimes.rows import RowEncoder
 from andon.runtimes.tabular import TabularModel
-from andon.serving.answering import Answering
+from andon.serving.answering import Answering, hold_later
 from andon.serving.explain import effects
 from andon.serving.row_answers import GivenRow, RowAnswer, RowAsk, failure_row
 from andon.serving.slots import Slot
@@ -103,7 +103,9 @@ class RowAnswering(Answering):
         given = GivenRow(features, subject, request_id)
         self._enter()
         try:
-            slot = self._active_slot(model, version) or await self._row_slot_later(model, version)
+            slot = self._active_slot(model, version) or await hold_later(
+                self._row_slot, model, version
+            )
         except BaseException:
             self._leave()
             raise
@@ -197,7 +199,9 @@ class RowAnswering(Answering):
         deadline = time.monotonic() + self.settings.request_timeout
         self._enter()
         try:
-            slot = self._active_slot(model, version) or await self._row_slot_later(model, version)
+            slot = self._active_slot(model, version) or await hold_later(
+                self._row_slot, model, version
+            )
             ran = slot.submit(self._work_batch, slot, given, self._role(slot, version), source)
         except BaseException:
             self._leave()
@@ -242,7 +246,7 @@ class RowAnswering(Answering):
         Raises:
             NotFound, UnsupportedMedia, ModelNotLoaded: As for one row.
         """
-        slot = self._active_slot(model, version) or await self._row_slot_later(model, version)
+        slot = self._active_slot(model, version) or await hold_later(self._row_slot, model, version)
         try:
             return _model(slot).encoder
         finally:
@@ -269,16 +273,6 @@ class RowAnswering(Answering):
                 "multipart/form-data in the field `image`.",
             ) from None
         return _takes_rows(slot)
-
-    async def _row_slot_later(self, model: str | None, version: int | None) -> Slot:
-        """The same, off the event loop."""
-        loading = asyncio.ensure_future(asyncio.to_thread(self._row_slot, model, version))
-        try:
-            return await asyncio.shield(loading)
-        except asyncio.CancelledError:
-            # The thread cannot be stopped: what it comes to hold is let go by then.
-            loading.add_done_callback(_let_go)
-            raise
 
     def _role(self, slot: Slot, version: int | None) -> str:
         active = version is None or slot is self.fleet.slot(slot.version.model)
@@ -543,8 +537,3 @@ def _fail(group: list[_Waiting], error: BaseException) -> None:
     for waiting in group:
         if not waiting.done.done():
             waiting.done.set_exception(error)
-
-
-def _let_go(loading: "asyncio.Future[Slot]") -> None:
-    if not loading.cancelled() and loading.exception() is None:
-        loading.result().release()

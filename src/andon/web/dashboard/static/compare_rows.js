@@ -53,12 +53,9 @@ function flips({ a, b, flips: found, flips_total: total }) {
     table("Rows answered differently", [["Row"], [`v${a}`], [`v${b}`], ["What it was"]], rows));
 }
 
-/** A sentence of the server with real minus signs and room before "%". */
-const typeset = (words) => words.replace(/(^|[\s(])-(?=\d)/g, "$1\u2212").replace(/(\d)%/g, "$1 %");
-
 function show(answer) {
   $("compare-result").replaceChildren(...[
-    h("p", { class: "compare-said" }, typeset(answer.verdict)),
+    h("p", { class: "compare-said" }, answer.verdict),
     metrics(answer),
     flips(answer),
   ].filter(Boolean));
