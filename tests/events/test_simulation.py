@@ -94,7 +94,9 @@ def test_a_day_is_believable(seed):
     """Eight hours: breaks are taken, most of the time is work, units come at a human pace."""
     shift = Shift(START, workers=3, seed=seed)
     events = happened(shift)
-    assert events[-1]["event_type"] == "absent"
+    # A camera whose clock is ahead may date the last unit after the end of the shift.
+    last = [event for event in events if event["event_type"] != "product_count"][-1]
+    assert last["event_type"] == "absent"
     for worker in roster(shift)[0]:
         own = [event for event in events if event["worker_id"] == worker]
         states = [event for event in own if event["event_type"] != "product_count"]
