@@ -280,6 +280,117 @@ class Settings(BaseSettings):
         default=100_000, ge=1, description="Rows that one /predict/batch may hold."
     )
 
+    # -- Watching and acting ------------------------------------------------------------
+    monitor: bool = Field(
+        default=True,
+        description="Watch the models: performance, drift, cameras, data. Off: answers only.",
+    )
+    monitor_interval: float = Field(
+        default=60.0,
+        ge=0.2,
+        le=3600,
+        description="Time between two looks at every model, seconds.",
+    )
+    monitor_window: int = Field(
+        default=100,
+        ge=10,
+        le=10_000,
+        description="Newest answers of a version that performance is measured over.",
+    )
+    drift_window: int = Field(
+        default=100,
+        ge=20,
+        le=10_000,
+        validation_alias=_names("drift_window", "DRIFT_DETECTION_WINDOW"),
+        description="Answers that one drift test looks at.",
+    )
+    drift_reference: int = Field(
+        default=500,
+        ge=50,
+        le=20_000,
+        description="Answers that drift is measured from where the model brings no statistics of "
+        "its training data: the first so many, over a day at least.",
+    )
+    label_window: int = Field(
+        default=200,
+        ge=30,
+        le=10_000,
+        description="Newest labelled answers that accuracy is measured over for acting on it.",
+    )
+    accuracy_rollback_threshold: float = Field(
+        default=0.7,
+        ge=0,
+        le=1,
+        validation_alias=_names("accuracy_rollback_threshold", "ACCURACY_ROLLBACK_THRESHOLD"),
+        description="Accuracy, measured or estimated, under which a version counts as bad. The "
+        "policy file can say another for each model.",
+    )
+    performance_degradation_threshold: float = Field(
+        default=2.0,
+        gt=1,
+        validation_alias=_names(
+            "performance_degradation_threshold", "PERFORMANCE_DEGRADATION_THRESHOLD"
+        ),
+        description="Latency, as a multiple of the version's own baseline, from which it counts "
+        "as bad. The policy file can say another for each model.",
+    )
+    agent: Literal["on", "dry-run", "off"] = Field(
+        default="on",
+        description="What the agent does about what is found: acts by the policy, only writes "
+        "down what it would do, or nothing. Alerts are raised all the same.",
+    )
+    policy_file: Path | None = Field(
+        default=None,
+        description="What the agent may do by itself. Default: HOME/policy.toml; without the file "
+        "the built-in policy holds.",
+    )
+    reports_dir: Path | None = Field(
+        default=None,
+        description="Reports and diagnostics that the agent makes. Default: HOME/reports.",
+    )
+    keep_reports_days: float = Field(
+        default=90.0, gt=0, description="They are deleted after this many days."
+    )
+    keep_metrics_days: float = Field(
+        default=400.0,
+        gt=0,
+        description="Measured numbers of versions, for the trends, are deleted after this many "
+        "days.",
+    )
+    webhook_url: SecretStr = Field(
+        default=SecretStr(""),
+        validation_alias=_names("webhook_url", "WEBHOOK_URL"),
+        description="Address that alerts, approvals and rollbacks are posted to as JSON. Empty: "
+        "the log alone.",
+    )
+    webhook_timeout: float = Field(
+        default=5.0, gt=0, le=60, description="Longest wait for the webhook's answer, seconds."
+    )
+    lease_seconds: float = Field(
+        default=10.0,
+        ge=1,
+        le=300,
+        description="Of several servers on one database one watches and acts. When it falls "
+        "silent, another takes over after this many seconds.",
+    )
+    camera_dark: float = Field(
+        default=0.06,
+        ge=0,
+        le=1,
+        description="A picture whose brightest hundredth is darker than this is too dark, 0 to 1.",
+    )
+    camera_bright: float = Field(
+        default=0.94,
+        ge=0,
+        le=1,
+        description="A picture whose darkest hundredth is brighter than this is blown out, 0 to 1.",
+    )
+    camera_frozen_after: int = Field(
+        default=5,
+        ge=2,
+        description="Times in a row a camera sends the same picture before it counts as frozen.",
+    )
+
     # -- The floor ----------------------------------------------------------------------
     site: str = Field(
         default="main",
@@ -417,6 +528,16 @@ class Settings(BaseSettings):
     def data(self) -> Path:
         """Folder of data sets."""
         return self.data_dir or self.home / "data"
+
+    @property
+    def policy(self) -> Path:
+        """The policy file, whether there is one or not."""
+        return self.policy_file or self.home / "policy.toml"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of reports and diagnostics."""
+        return self.reports_dir or self.home / "reports"
 
     @property
     def output(self) -> Path:

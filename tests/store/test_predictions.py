@@ -174,8 +174,10 @@ def test_throughput_is_by_minute(db: Database):
     """Quiet minutes are there too, errors are counted and do not spoil the latency."""
     version = add_version(db)
     minute = timedelta(minutes=1)
-    log(db, version, 2, created_at=now() - 2 * minute, latency_ms=10.0)
-    log(db, version, 1, created_at=now() - 2 * minute, latency_ms=900.0, status="error")
+    # In the middle of its minute: each row is logged a little later than the one before.
+    middle = now().replace(second=30) - 2 * minute
+    log(db, version, 2, created_at=middle, latency_ms=10.0)
+    log(db, version, 1, created_at=middle, latency_ms=900.0, status="error")
     log(db, version, 1, created_at=now() - 60 * minute)
     log(db, add_version(db, "other"), 3, created_at=now() - minute)
     rows = db.predictions.throughput("pcb", 5)

@@ -21,10 +21,19 @@ class EventType(StrEnum):
     DAMAGED = "DAMAGED"
     DELETE = "DELETE"
     STAGE = "STAGE"
+    THRESHOLD = "THRESHOLD"
 
 
 # Written down for people; what serves stayed the same.
-NOTES = frozenset({EventType.REJECTED, EventType.DAMAGED, EventType.DELETE, EventType.STAGE})
+NOTES = frozenset(
+    {
+        EventType.REJECTED,
+        EventType.DAMAGED,
+        EventType.DELETE,
+        EventType.STAGE,
+        EventType.THRESHOLD,
+    }
+)
 
 # Of one version's history, the newest so many are shown.
 _HISTORY = 200
@@ -118,6 +127,7 @@ def insert_event(
     previous_version: int | None,
     actor: str,
     timestamp: datetime,
+    action_id: str | None = None,
 ) -> Event:
     """Write an event in the caller's transaction."""
     values = {
@@ -129,6 +139,7 @@ def insert_event(
         "reason": reason,
         "previous_version": previous_version,
         "actor": actor,
+        "action_id": action_id,
     }
     row = connection.execute(
         insert(deployment_events).values(values).returning(deployment_events)
@@ -160,4 +171,5 @@ def _record(row: Any) -> Event:
         reason=row.reason,
         previous_version=row.previous_version,
         actor=row.actor,
+        action_id=row.action_id,
     )

@@ -220,6 +220,7 @@ class ModelVersions:
         event_type: str = "ACTIVATE",
         reason: str = "",
         actor: str = "",
+        action_id: str | None = None,
     ) -> Event:
         """Make one version the active one, archive the other, write it into the history.
 
@@ -257,6 +258,7 @@ class ModelVersions:
                 previous_version=None if before is None else before.version,
                 actor=actor,
                 timestamp=moment,
+                action_id=action_id,
             )
 
     def set_stage(
@@ -522,4 +524,5 @@ def _record(row: Any) -> ModelVersion:
         precision=row.precision,
         recall=row.recall,
         roc_auc=row.roc_auc,
+        threshold=row.threshold,
     )

@@ -324,4 +324,7 @@ def _record(row: Any) -> Prediction:
         actual=row.actual,
         features=row.features,
         timestamp=created.astimezone(UTC),
+        camera=row.camera,
+        camera_state=row.camera_state,
+        image_stats=row.image_stats,
     )

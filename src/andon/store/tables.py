@@ -158,6 +158,8 @@ model_versions = Table(
     # training data looked like (`reference`).
     _may("card", Json),
     _may("reference", Json),
+    # The threshold that a person or the agent set since; None is the one it came with.
+    _may("threshold", Float),
     Index("uq_model_versions_model_name_version", "model_name", "version", unique=True),
     # Both of these are partial, which the migrations say: saying it here would load SQLAlchemy's
     # PostgreSQL dialect, 3 MB, on every box with SQLite.
@@ -198,6 +200,10 @@ predictions = Table(
     _must("inference_time", Float, default=0.0),
     _must("latency_ms", Float, default=0.0),
     _may("actual", Json),
+    # Of pictures: which camera took it, what is wrong with it ("ok", "dark", …), its statistics.
+    _may("camera", String(64)),
+    _may("camera_state", String(16)),
+    _may("image_stats", Json),
     _must("created_at", Timestamp),
     Index("ix_predictions_model_id_id", "model_id", "id"),
     Index("ix_predictions_image_hash", "image_hash"),
@@ -235,6 +241,8 @@ deployment_events = Table(
     _must("reason", Text, default=""),
     _may("previous_version", Integer),
     _must("actor", String(64), default=""),
+    # The agent's action that did it, where one did.
+    _may("action_id", String(36)),
     Index("ix_deployment_events_model_name_id", "model_name", "id"),
     # Ids only grow, even past deleted rows: others wait for a greater one.
     sqlite_autoincrement=True,
@@ -312,6 +320,187 @@ training_runs = Table(
     CheckConstraint(
         "status IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="status"
     ),
+)
+
+# What the training data, or a pinned window of answers, looked like: drift is measured from it.
+drift_references = Table(
+    "drift_references",
+    metadata,
+    _must("model_id", Integer, ForeignKey("model_versions.id"), primary_key=True),
+    # "learned" from the first answers, or "pinned" by a person.
+    _must("source", String(16)),
+    # From when to when, and how many answers.
+    _must("span", Json),
+    _must("statistics", Json),
+    _must("actor", String(64), default=""),
+    _must("created_at", Timestamp),
+)
+
+# One look at a window of answers, with its evidence.
+drift_reports = Table(
+    "drift_reports",
+    metadata,
+    _must("id", Integer, primary_key=True, autoincrement=True),
+    _must("report_id", String(36)),
+    _must("model_id", Integer, ForeignKey("model_versions.id")),
+    # "drift", "none" or "unknown" (not enough data).
+    _must("verdict", String(16)),
+    _must("drift_detected", Boolean),
+    _may("drift_score", Float),
+    _must("drifted_features", Json),
+    # Everything that was measured.
+    _must("report", Json),
+    # The page of a full Evidently report, where one was made: a name in the reports folder.
+    _may("report_path", String(255)),
+    _must("created_at", Timestamp),
+    Index("uq_drift_reports_report_id", "report_id", unique=True),
+    Index("ix_drift_reports_model_id_id", "model_id", "id"),
+    sqlite_autoincrement=True,
+)
+
+# Something a person should know of, raised once however often it is seen.
+alerts = Table(
+    "alerts",
+    metadata,
+    _must("id", Integer, primary_key=True, autoincrement=True),
+    _must("alert_id", String(36)),
+    _must("alert_type", String(32)),
+    _must("severity", String(16)),
+    _must("title", String(255)),
+    _must("message", Text),
+    _must("status", String(16)),
+    # What it is about: the same key while one is open is the same alert.
+    _must("group_key", String(255)),
+    _may("model_name", String(64)),
+    _may("model_version", Integer),
+    _must("evidence", Json),
+    # Times it was seen, and the last.
+    _must("occurrences", Integer, default=1),
+    _must("created_at", Timestamp),
+    _must("seen_at", Timestamp),
+    # Looks in a row at which the cause was gone.
+    _must("quiet_looks", Integer, default=0),
+    _must("acknowledged_by", String(64), default=""),
+    _may("acknowledged_at", Timestamp),
+    _must("resolved_by", String(64), default=""),
+    _must("resolution_notes", Text, default=""),
+    _may("resolved_at", Timestamp),
+    Index("uq_alerts_alert_id", "alert_id", unique=True),
+    # One open alert per cause (WHERE status <> 'resolved'; see the migrations).
+    Index("uq_alerts_open", "group_key", unique=True),
+    Index("ix_alerts_status_id", "status", "id"),
+    CheckConstraint("status IN ('active', 'acknowledged', 'resolved')", name="status"),
+    CheckConstraint("severity IN ('info', 'warning', 'critical')", name="severity"),
+    sqlite_autoincrement=True,
+)
+
+# What is to be told, until it is told: the outbox.
+notifications = Table(
+    "notifications",
+    metadata,
+    _must("id", String(36), primary_key=True),
+    _must("channel", String(32)),
+    _must("event", String(64)),
+    _must("data", Json),
+    # "waiting", "sent" or "given_up".
+    _must("status", String(16)),
+    _must("attempts", Integer, default=0),
+    _must("error", Text, default=""),
+    _must("created_at", Timestamp),
+    _must("available_at", Timestamp),
+    _may("sent_at", Timestamp),
+    Index("ix_notifications_status_available_at", "status", "available_at"),
+)
+
+# What the agent decided, who approved it, what became of it, and whether it helped.
+agent_actions = Table(
+    "agent_actions",
+    metadata,
+    _must("id", Integer, primary_key=True, autoincrement=True),
+    _must("action_id", String(36)),
+    _must("action_type", String(32)),
+    _must("risk_level", String(16)),
+    _must("requires_approval", Boolean),
+    # pending, approved, running, succeeded, failed, rejected, expired.
+    _must("status", String(16)),
+    _must("dry_run", Boolean, default=False),
+    _may("model_name", String(64)),
+    _may("model_version", Integer),
+    # data_drift, performance_degradation, prediction_anomaly, low_confidence, data_quality; none
+    # where a person asked for it.
+    _may("issue_type", String(32)),
+    _must("source", String(16)),
+    _must("reason", Text, default=""),
+    _must("parameters", Json),
+    _must("evidence", Json),
+    _may("alert_id", String(36)),
+    # Of the deployment, where the action made one.
+    _may("deployment_event_id", Integer),
+    _must("approvals_needed", Integer, default=0),
+    # Each: by, decision (approve or reject), comment, at.
+    _must("reviews", Json),
+    _must("reviewed_by", String(255), default=""),
+    _must("created_at", Timestamp),
+    _may("expires_at", Timestamp),
+    _may("started_at", Timestamp),
+    _may("executed_at", Timestamp),
+    _may("execution_result", Json),
+    _must("error", Text, default=""),
+    _must("attempts", Integer, default=0),
+    # Whether the number recovered: due when, and what was found.
+    _may("follow_up_at", Timestamp),
+    _may("follow_up", Json),
+    Index("uq_agent_actions_action_id", "action_id", unique=True),
+    Index("ix_agent_actions_status_id", "status", "id"),
+    Index("ix_agent_actions_model_name_id", "model_name", "id"),
+    CheckConstraint(
+        "status IN ('pending', 'approved', 'running', 'succeeded', 'failed', 'rejected', "
+        "'expired')",
+        name="status",
+    ),
+    CheckConstraint("risk_level IN ('low', 'medium', 'high')", name="risk_level"),
+    sqlite_autoincrement=True,
+)
+
+# A candidate version beside the active one: who sees it, and what came of it.
+rollouts = Table(
+    "rollouts",
+    metadata,
+    _must("id", String(36), primary_key=True),
+    _must("model_name", String(64)),
+    # "canary", "shadow" or "compare".
+    _must("mode", String(16)),
+    _must("candidate_id", Integer, ForeignKey("model_versions.id")),
+    _must("baseline_id", Integer, ForeignKey("model_versions.id")),
+    # Share of the subjects that the candidate answers, 0 to 1 (canary).
+    _must("weight", Float),
+    # running, promoted, reverted, stopped.
+    _must("status", String(16)),
+    _must("actor", String(64), default=""),
+    _must("reason", Text, default=""),
+    # The newest judgement, and why it ended.
+    _may("judgement", Json),
+    _must("outcome", Text, default=""),
+    _must("created_at", Timestamp),
+    _must("updated_at", Timestamp),
+    _may("ended_at", Timestamp),
+    # One at a time per model (WHERE status = 'running'; see the migrations).
+    Index("uq_rollouts_running", "model_name", unique=True),
+    Index("ix_rollouts_model_name_created_at", "model_name", "created_at"),
+    CheckConstraint("mode IN ('canary', 'shadow', 'compare')", name="mode"),
+    CheckConstraint("status IN ('running', 'promoted', 'reverted', 'stopped')", name="status"),
+)
+
+# Who does what only one process may do, and until when unless it says so again.
+leases = Table(
+    "leases",
+    metadata,
+    _must("name", String(64), primary_key=True),
+    _must("holder", String(128)),
+    # Grows with every change of hands: a holder that slept finds that it is none any more.
+    _must("token", BigInteger),
+    _must("taken_at", Timestamp),
+    _must("until", Timestamp),
 )
 
 # What is to be done again and again, and when it was last due and done.
