@@ -18,7 +18,7 @@ import andon
 from bench import floor, footprint, peer_race, pictures, row_race, rows, serving
 
 STARTER = Path(andon.__file__).parent / "starter" / "pcb.onnx"
-PARTS = ("footprint", "serving", "rows", "floor", "training")
+PARTS = ("footprint", "serving", "rows", "floor", "training", "watching")
 
 
 def main() -> None:
@@ -40,9 +40,12 @@ def main() -> None:
     parser.add_argument(
         "--stream-events", type=int, default=1_000_000, help="length of the NDJSON upload; 0: none"
     )
+    parser.add_argument("--runs", type=int, default=20, help="runs of each planted change")
+    parser.add_argument("--days", type=int, default=30, help="quiet days that are simulated")
     options = parser.parse_args()
     results: dict[str, Any] = {"machine": _machine()}
-    if "serving" in options.only or (not options.peers and "footprint" in options.only):
+    alone = {"footprint", "watching"}.intersection(options.only)
+    if "serving" in options.only or (not options.peers and alone):
         _measure_serving(options, results)
     if options.peers and "rows" in options.only:
         results["row_peers"] = row_race.race(
@@ -62,6 +65,15 @@ def main() -> None:
         from bench import training  # noqa: PLC0415
 
         results["training"] = training.measure()
+    if "watching" in options.only:
+        # So are those for this one.
+        from bench import watching  # noqa: PLC0415
+
+        results["watching"] = watching.measure(
+            runs=options.runs,
+            days=options.days,
+            peers=options.peers.absolute() if options.peers else None,
+        )
     options.json.write_text(json.dumps(results, indent=2) + "\n")
     _print(results)
 
@@ -98,6 +110,16 @@ def _measure_serving(options: argparse.Namespace, results: dict[str, Any]) -> No
             )
             results["cache"] = serving.cache(home, boards, seconds=5)
             results["switches"] = serving.switches(home, boards, count=20)
+        if "watching" in options.only:
+            from bench import watching_cost  # noqa: PLC0415
+
+            results["watched"] = watching_cost.throughput(
+                home,
+                boards,
+                rounds=options.rounds,
+                seconds=options.seconds,
+                clients=options.clients,
+            )
 
 
 def _prepare(home: Path) -> None:
@@ -174,6 +196,14 @@ def _rows(results: dict[str, Any]) -> list[tuple[str, str, str]]:
         found += row_race.table_rows(results["row_peers"])
     if "floor" in results:
         found += floor.rows(results["floor"])
+    if "watched" in results:
+        found.append(
+            ("answers with watching on / off", f"{results['watched']['ratio']:.3f}", ">= 0.97")
+        )
+    if "watching" in results:
+        from bench import watching  # noqa: PLC0415
+
+        found += watching.rows(results["watching"])
     if "training" in results:
         from bench import training  # noqa: PLC0415
 

@@ -10,3 +10,8 @@ for peer in "litserve litserve>=0.2.19,<0.3" "mlserver mlserver>=1.7.1,<1.8 uvlo
     "$folder/$name/bin/python" -m pip install --quiet ${peer#* } onnxruntime simplejpeg numpy
     touch "$folder/$name/.ready"
 done
+if [ ! -e "$folder/river/.ready" ]; then
+    python3 -m venv "$folder/river"
+    "$folder/river/bin/python" -m pip install --quiet "river>=0.26,<0.27"
+    touch "$folder/river/.ready"
+fi

@@ -7,7 +7,8 @@ same installation without threads of its own, beside a running server or without
 import fcntl
 import os
 import threading
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,26 +16,42 @@ import prometheus_client
 import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
+from andon.agent import files
+from andon.agent.agent import Agent
+from andon.agent.means import Means
+from andon.agent.policy import PolicyFile
+from andon.agent.watch import LEASE, Watch
 from andon.errors import AndonError, ConfigurationError
 from andon.events.counting import EventMetrics
 from andon.events.floor_gauges import FloorGauges
 from andon.events.intake import EventIntake
 from andon.events.mqtt import MqttIntake
+from andon.jobs.lease import Lease
 from andon.jobs.queue import JobQueue, Lane
 from andon.jobs.schedule import Schedule
 from andon.logs import logging_setup
+from andon.monitoring import history, quality
+from andon.monitoring.drift import detector as drift
+from andon.monitoring.gauges import MonitoringGauges
+from andon.monitoring.judging import Judge
+from andon.monitoring.monitor import Monitor
+from andon.notify.notifier import Notifier
+from andon.notify.watch_metrics import WatchMetrics
 from andon.registry.registry import ModelRegistry
-from andon.serving import housekeeping, predict_jobs
+from andon.runtimes.base import plain
+from andon.serving import housekeeping, predict_jobs, replay
 from andon.serving.deployment import Deployments
 from andon.serving.engine import InferenceEngine
 from andon.serving.metrics import ServingMetrics
 from andon.serving.periodic import Periodic
 from andon.serving.predict_jobs import PredictJobs
+from andon.serving.replay import Replays
 from andon.serving.watcher import DeploymentWatcher
 from andon.settings import Settings
+from andon.store.clock import now
 from andon.store.database import Database
 from andon.store.pictures import Pictures
-from andon.store.records import Job
+from andon.store.records import DriftReport, Job, ModelVersion
 from andon.store.training_runs import TrainingRun
 from andon.training import mlflow_mirror, retraining
 from andon.training.catalog import RecipeInfo
@@ -50,6 +67,9 @@ REFRESH_SECONDS = 1.0
 TENDING_SECONDS = 5.0
 """How soon a server notices that nobody runs a training any more, that a schedule is due, or that
 MLflow lacks something, seconds."""
+
+
+_LOCK = "andon.lock"
 
 
 class Platform:
@@ -93,6 +113,7 @@ class Platform:
         self._predict_jobs = PredictJobs(self.engine)
         self.trainings = Trainings(self.db, self.deployments, self.registry, settings)
         self._retraining = Retraining(self.db, self.trainings, settings)
+        self.replays = Replays(self.db, self.engine, self.pictures, settings)
         self.jobs = JobQueue(
             self.db,
             settings,
@@ -100,12 +121,14 @@ class Platform:
                 predict_jobs.KIND: self._predict_jobs.run,
                 retraining.KIND: self._retraining.run,
                 mlflow_mirror.KIND: MirrorJobs(settings, self.db).run,
+                replay.KIND: self.replays.run,
             },
             # The home lock keeps other servers away, and only servers run jobs.
             alone=self.db.dialect == "sqlite",
             lanes={
                 retraining.KIND: Lane(workers=1, attempts=retraining.ATTEMPTS),
                 mlflow_mirror.KIND: Lane(workers=1, attempts=3),
+                replay.KIND: Lane(workers=1, attempts=3),
             },
         )
         self.schedule = Schedule(
@@ -122,6 +145,7 @@ class Platform:
             lambda due: mlflow_mirror.telemetry_later(self.jobs.enqueue, self.db, settings, due),
             setting="TELEMETRY_CRON",
         )
+        self._watching()
         self._periodic = [
             Periodic("refresh", REFRESH_SECONDS, self.engine.refresh),
             Periodic(
@@ -134,10 +158,16 @@ class Platform:
             Periodic(
                 "tending",
                 TENDING_SECONDS,
-                self.trainings.fail_dead,
-                self.schedule.tick,
-                self._telemetry_days.tick,
-                MirrorWatch(self.jobs.enqueue, self.db, settings).look,
+                self._follow_folder,
+                *map(
+                    self._leading,
+                    (
+                        self.trainings.fail_dead,
+                        self.schedule.tick,
+                        self._telemetry_days.tick,
+                        MirrorWatch(self.jobs.enqueue, self.db, settings).look,
+                    ),
+                ),
                 at_once=True,
             ),
         ]
@@ -146,8 +176,57 @@ class Platform:
         self.metrics.queue_size.set_function(self._jobs_queued)
         self._lock: IO[str] | None = None
         self._serving = False
+        self._folder_watched = False
         self._stopping = threading.Lock()
         self._stopped = False
+
+    def _watching(self) -> None:
+        """Build what watches the models and acts, see `agent.watch`."""
+        settings = self.settings
+        self.policy = PolicyFile(settings.policy, settings)
+        counted = WatchMetrics(self.db, self.collector)
+        self.notifier = Notifier(self.db, settings, observe=counted.tried)
+        self._reference_span = timedelta(hours=settings.drift_reference_hours)
+        self.drift = drift.DriftDetector(self.db, settings, span=self._reference_span)
+        self.monitor = Monitor(
+            self.db, settings, self.drift, publish=self.engine.cameras.set_limits
+        )
+        self.gauges = MonitoringGauges(self.collector, self.metrics)
+        self.agent = Agent(
+            Means(
+                db=self.db,
+                settings=settings,
+                deployments=self.deployments,
+                engine=self.engine,
+                policy=self.policy,
+                notifier=self.notifier,
+                retrain=self.retrain,
+                drift_report=self.look_for_drift,
+                validate=lambda version: quality.validate(self.db, version, settings.drift_window),
+                signals=self.monitor.signals,
+                metrics=lambda: prometheus_client.generate_latest(self.collector),
+                health=lambda: plain(
+                    {"serving": self.engine.states(), "watch": self.watch.status()}
+                ),
+                windows=lambda: plain(self.monitor.windows()),
+            )
+        )
+        self._lease = Lease(
+            self.db, LEASE, settings.lease_seconds, alone=self.db.dialect == "sqlite"
+        )
+        self.watch = Watch(
+            self.db,
+            settings,
+            monitor=self.monitor,
+            agent=self.agent,
+            policy=self.policy,
+            notifier=self.notifier,
+            lease=self._lease,
+            tripwire=self.engine.tripwire,
+            judge=Judge(self.db, settings),
+            gauges=self.gauges,
+            metrics=counted,
+        )
 
     def start(self, serve: bool = True) -> None:
         """Begin.
@@ -174,8 +253,9 @@ class Platform:
             self.engine.start()
             self.jobs.start()
             self._listen()
-            if self.settings.watch:
-                self.watcher.start()
+            self._follow_folder()
+            self.notifier.start()
+            self.watch.start()
             for periodic in self._periodic:
                 periodic.start()
         except BaseException:
@@ -190,13 +270,17 @@ class Platform:
                 return
             self._stopped = True
             if self._serving:
+                self.watch.stop()
+                self.agent.stop()
                 self.watcher.stop()
                 for periodic in self._periodic:
                     periodic.stop()
                 if self.mqtt is not None:
                     self.mqtt.stop()
                 self.trainings.stop()
+                self.replays.stop()
                 self.jobs.stop()
+                self.notifier.stop()
             self.engine.stop()
             self.db.close()
             if self._serving:
@@ -238,6 +322,65 @@ class Platform:
         """The recipes that the schedule trains again."""
         return self._retraining.scheduled()
 
+    def rollback(self, model: str, reason: str, actor: str) -> tuple[int, ModelVersion]:
+        """Go back to the version that served before, as a person wants it, and tell it.
+
+        Args:
+            model: Registered model's name.
+            reason: For people.
+            actor: Who does it.
+
+        Returns:
+            The number of the version that was left, and the version that serves now.
+
+        Raises:
+            Conflict: There is nothing to go back to.
+        """
+        before = self.db.models.active(model)
+        after = self.deployments.rollback(model, reason, actor)
+        left = after.version if before is None else before.version
+        self.notifier.tell(
+            "rollback",
+            {
+                "model": model,
+                "from_version": left,
+                "to_version": after.version,
+                "reason": reason,
+                "severity": "warning",
+                "title": f"{model} was rolled back from v{left} to v{after.version}",
+                "message": f"By {actor}: {reason}",
+            },
+        )
+        return left, after
+
+    def look_for_drift(self, version: ModelVersion, limit: int | None = None) -> DriftReport:
+        """Look at a version's newest answers now, and keep the report.
+
+        Args:
+            version: With its reference.
+            limit: Answers to look at; None is `drift_window`.
+
+        Raises:
+            InvalidRequest: `limit` is out of range.
+        """
+        return drift.run(self.db, self.settings, version, limit, span=self._reference_span)
+
+    def _leading(self, work: Callable[[], object]) -> Callable[[], None]:
+        """Work that one of several servers on a database does."""
+
+        def lead() -> None:
+            if self._lease.held():
+                work()
+
+        lead.__name__ = getattr(work, "__name__", "work")
+        return lead
+
+    def _follow_folder(self) -> None:
+        """Watch the deploy folder, unless another server on the same home does."""
+        if self.settings.watch and not self._folder_watched and self._holds_home():
+            self._folder_watched = True
+            self.watcher.start()
+
     def _retrain_on_schedule(self, due: datetime) -> None:
         if self._retraining.due(due):
             self.jobs.wake()
@@ -245,6 +388,12 @@ class Platform:
     def _sweep(self) -> None:
         housekeeping.sweep(self.pictures, self.settings)
         self.trainings.sweep()
+        if self._lease.held():
+            settings = self.settings
+            history.prune(self.db, settings.keep_metrics_days)
+            self.db.drift_reports.prune(now() - timedelta(days=settings.keep_reports_days))
+            files.sweep(settings.reports, now() - timedelta(days=settings.keep_reports_days))
+            self.notifier.prune()
 
     def _listen(self) -> None:
         """Take events from the broker, where one is set.
@@ -266,27 +415,36 @@ class Platform:
     def _lock_home(self) -> None:
         """Refuse a second server on the same SQLite installation.
 
+        Raises:
+            ConfigurationError: Another server runs on it.
+        """
+        if self.db.dialect != "sqlite" or self._holds_home():
+            return
+        with (self.settings.home / _LOCK).open(encoding="ascii") as file:
+            other = file.read(20).strip()
+        raise ConfigurationError(
+            f"Another Andon server (process {other or 'unknown'}) runs on {self.settings.home}.",
+            hint="Stop it, or give this one another ANDON_HOME.",
+        )
+
+    def _holds_home(self) -> bool:
+        """Whether this is the one server of the home; takes the lock if nobody has it.
+
         The lock is the kernel's, so a killed server leaves none behind.
         """
-        if self.db.dialect != "sqlite":
-            return
-        path = self.settings.home / "andon.lock"
-        file = path.open("a+", encoding="ascii")
+        if self._lock is not None:
+            return True
+        file = (self.settings.home / _LOCK).open("a+", encoding="ascii")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
-            other = file.read(20).strip()
             file.close()
-            raise ConfigurationError(
-                f"Another Andon server (process {other or 'unknown'}) runs on "
-                f"{self.settings.home}.",
-                hint="Stop it, or give this one another ANDON_HOME.",
-            ) from None
+            return False
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
         self._lock = file
+        return True
 
 
 def _make_folders(settings: Settings) -> None:

@@ -308,8 +308,13 @@ class Settings(BaseSettings):
         default=500,
         ge=50,
         le=20_000,
-        description="Answers that drift is measured from where the model brings no statistics of "
-        "its training data: the first so many, over a day at least.",
+        description="First answers to measure drift from, where a model brings no statistics.",
+    )
+    drift_reference_hours: float = Field(
+        default=24.0,
+        ge=0,
+        le=24 * 14,
+        description="Least time these must span, hours: an unseen night shift looks like drift.",
     )
     label_window: int = Field(
         default=200,
@@ -322,8 +327,7 @@ class Settings(BaseSettings):
         ge=0,
         le=1,
         validation_alias=_names("accuracy_rollback_threshold", "ACCURACY_ROLLBACK_THRESHOLD"),
-        description="Accuracy, measured or estimated, under which a version counts as bad. The "
-        "policy file can say another for each model.",
+        description="Accuracy under which a version counts as bad; the policy file may differ.",
     )
     performance_degradation_threshold: float = Field(
         default=2.0,
@@ -331,18 +335,15 @@ class Settings(BaseSettings):
         validation_alias=_names(
             "performance_degradation_threshold", "PERFORMANCE_DEGRADATION_THRESHOLD"
         ),
-        description="Latency, as a multiple of the version's own baseline, from which it counts "
-        "as bad. The policy file can say another for each model.",
+        description="Multiple of a version's baseline latency from which it counts as bad.",
     )
     agent: Literal["on", "dry-run", "off"] = Field(
         default="on",
-        description="What the agent does about what is found: acts by the policy, only writes "
-        "down what it would do, or nothing. Alerts are raised all the same.",
+        description="Acts by the policy, only writes down what it would do, or decides nothing.",
     )
     policy_file: Path | None = Field(
         default=None,
-        description="What the agent may do by itself. Default: HOME/policy.toml; without the file "
-        "the built-in policy holds.",
+        description="What the agent may do. Default: HOME/policy.toml, else what is built in.",
     )
     reports_dir: Path | None = Field(
         default=None,
@@ -354,14 +355,12 @@ class Settings(BaseSettings):
     keep_metrics_days: float = Field(
         default=400.0,
         gt=0,
-        description="Measured numbers of versions, for the trends, are deleted after this many "
-        "days.",
+        description="Measured numbers, for the trends, are deleted after this many days.",
     )
     webhook_url: SecretStr = Field(
         default=SecretStr(""),
         validation_alias=_names("webhook_url", "WEBHOOK_URL"),
-        description="Address that alerts, approvals and rollbacks are posted to as JSON. Empty: "
-        "the log alone.",
+        description="Alerts, approvals and rollbacks are posted here as JSON. Empty: log only.",
     )
     webhook_timeout: float = Field(
         default=5.0, gt=0, le=60, description="Longest wait for the webhook's answer, seconds."

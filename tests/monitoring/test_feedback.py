@@ -64,6 +64,18 @@ def test_a_detector_takes_a_verdict_or_labels(intake: FeedbackIntake, sqlite_db:
         intake.take_one(one(key, ["scratch"]), source="http")
 
 
+def test_a_request_id_means_the_answer_the_caller_got(
+    intake: FeedbackIntake, sqlite_db: Database
+) -> None:
+    """A candidate that was asked as well has the same request id."""
+    version = add_version(sqlite_db)
+    log(sqlite_db, version, request_id="r1", role="shadow")
+    (given,) = log(sqlite_db, version, request_id="r1")
+    log(sqlite_db, version, request_id="r1", role="canary", status="error")
+    done = intake.take_one(SentFeedback(request_id="r1", actual="ok"), source="http")
+    assert (done.status, done.prediction_id) == ("stored", given)
+
+
 def test_a_request_id_names_its_only_answer(intake: FeedbackIntake, sqlite_db: Database) -> None:
     """None is 404, several are 409, and one of the two ids must be there."""
     version = add_version(sqlite_db)

@@ -20,7 +20,7 @@ def test_health_has_the_documented_fields(site: Site):
     assert body["redis_available"] is False
     assert isinstance(body["queue_size"], int)
     assert body["timestamp"].endswith("Z")
-    assert body["checks"].keys() == {"database", "models", "disk"}
+    assert body["checks"].keys() == {"database", "models", "disk", "watch", "alerts"}
     assert all(check["ok"] for check in body["checks"].values())
 
 

@@ -12,18 +12,26 @@ import typer
 
 from andon import __version__
 from andon.cli import (
+    agent,
+    alerts,
+    approvals,
     batch,
     compare,
     demo,
     doctor,
+    drift,
+    drill,
     evaluate,
     feedback,
     mlflow,
     models,
+    performance,
     predict,
+    replay,
     send,
     serve,
     simulate,
+    traffic,
     train,
     train_starter,
 )
@@ -53,6 +61,14 @@ app.command("evaluate", short_help="Measure a detector on labelled pictures.")(e
 app.command("train", short_help="Train a model of rows, and register it.")(train.train)
 app.add_typer(train.runs, name="runs", short_help="Trainings: list, show, cancel.")
 app.command("feedback", short_help="Say what answers should have been.")(feedback.feedback)
+app.command("performance", short_help="How well versions do.")(performance.performance)
+app.add_typer(drift.app, name="drift", short_help="Whether the data have changed.")
+app.add_typer(alerts.app, name="alerts", short_help="What a person should know: list, resolve.")
+app.add_typer(approvals.app, name="approvals", short_help="What waits for a person.")
+app.add_typer(agent.app, name="agent", short_help="What Andon does by itself, and its policy.")
+app.add_typer(traffic.app, name="traffic", short_help="Try a candidate on some of the traffic.")
+app.command("replay", short_help="Ask a candidate what was asked before.")(replay.replay)
+app.command("drill", short_help="Break things on purpose; see the alarms.")(drill.drill)
 app.add_typer(mlflow.app, name="mlflow", short_help="Look at MLflow, send what it lacks.")
 app.command("train-starter", short_help="Train the starter detector anew.")(
     train_starter.train_starter

@@ -336,7 +336,7 @@ def rollback(
     with opened(home) as platform:
         name = model or platform.settings.default_model
         before = platform.db.models.active(name)
-        platform.deployments.rollback(name, reason, actor())
+        platform.rollback(name, reason, actor())
         after = platform.db.models.active(name)
     if as_json:
         output.print_json({"version": after, "previous_version": before})

@@ -20,6 +20,7 @@ from andon.monitoring.classes import Classes
 from andon.store.clock import now
 from andon.store.database import Database
 from andon.store.feedback import Asked, Label, Outcome
+from andon.store.windows import SERVING
 
 Form = Literal["json", "ndjson", "csv"]
 
@@ -321,6 +322,10 @@ def _answer(sent: SentFeedback, asked: dict[str, Asked], requests: dict[str, lis
         having = [asked[one] for one in requests.get(key, ()) if one in asked]
         if not having:
             raise NotFound(f"There is no prediction with the request id {key[:64]!r}.")
+        # A candidate that was asked as well has the same id: meant is what the caller got.
+        having = [
+            one for one in having if one.status == "success" and one.role in SERVING
+        ] or having
         if len(having) > 1:
             raise Conflict(
                 f"{len(having)} predictions have the request id {key[:64]!r}.",

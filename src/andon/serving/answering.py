@@ -1,39 +1,41 @@
 """The way of one picture: admitted, run, logged, answered.
 
-One hop to the threads of the version's slot (hash, cache, decode, infer), then the group
-commit of the log row, then the answer. The picture is kept meanwhile. Nothing else
+One hop to the threads of the version's slot (hash, cache, decode, infer, look at the picture),
+then the group commit of the log row, then the answer. The picture is kept meanwhile. Nothing else
 happens on this path.
+
+Which version is asked, and what happens when it fails, is a *course*: a generator that says what
+to wait for, so that threads and event loops follow the same one.
 """
 
 import asyncio
-import hashlib
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import structlog
 
-from andon.errors import AndonError, DeadlineExceeded, Saturated, StorageFull, Unavailable
-from andon.runtimes.images import decode
+from andon.errors import (
+    AndonError,
+    DeadlineExceeded,
+    Saturated,
+)
 from andon.serving.answers import (
     Answer,
     Ask,
-    check_threshold,
-    failure_row,
-    settle,
-    success_row,
+    side_by_side,
 )
-from andon.serving.cache import Known, ResultCache
 from andon.serving.fleet import Fleet
 from andon.serving.metrics import ServingMetrics
-from andon.serving.slots import Slot
+from andon.serving.shadowing import Shadowing
+from andon.serving.slots import Slot, Superseded
+from andon.serving.traffic import CANARY, COMPARE, SHADOW, Split, Traffic
+from andon.serving.working import ACTIVE, NOT_ITS_FAULT, Done, Working, no_memory, resolve
 from andon.settings import Settings
-from andon.store.clock import now
 from andon.store.database import Database
 from andon.store.ids import uuid7
 from andon.store.pictures import Pictures
@@ -44,16 +46,41 @@ Name = TypeVar("Name", str, str | None)
 """A model's name; None where the default is meant."""
 
 
-class _Done(msgspec.Struct, frozen=True):
-    """An answer that is not in the log yet."""
+# An answer waits so long for the candidate's it is compared with: seconds, and times what the
+# answer itself took.
+_COMPARE_PATIENCE = 1.0
+_COMPARE_TIMES = 3.0
 
+
+class _Hold(NamedTuple):
+    """Of a course: wait for a slot, which is then held."""
+
+    model: str
+    version: int | None
+
+
+class _Await(NamedTuple):
+    """Of a course: wait for a result until a `time.monotonic()`."""
+
+    future: "Future[Any]"
+    deadline: float
+
+
+class _Outcome(NamedTuple):
+    """What a course came to, and what is to be done once the answer is on its way."""
+
+    slot: Slot
+    done: Done
     answer: Answer
-    row: dict[str, Any]
-    known: Known
-    image_hash: str
+    shadow: Callable[[], None] | None = None
 
 
-class Answering:
+_Steps = Generator[_Hold | _Await, Any, Any]
+_Course = Generator[_Hold | _Await, Any, _Outcome]
+_Ran = Generator[_Hold | _Await, Any, tuple[Slot, Done]]
+
+
+class Answering(Working):
     """Answers pictures with the versions of a fleet.
 
     Args:
@@ -62,6 +89,10 @@ class Answering:
         fleet: What is loaded.
         pictures: Where received pictures are kept.
         metrics: Where pictures are counted.
+
+    Attributes:
+        traffic: The candidates that are tried beside active versions.
+        shadowing: Asks candidates behind the answers' backs.
     """
 
     def __init__(
@@ -72,20 +103,9 @@ class Answering:
         pictures: Pictures,
         metrics: ServingMetrics,
     ) -> None:
-        self.db = db
-        self.settings = settings
-        self.fleet = fleet
-        self.pictures = pictures
-        self.metrics = metrics
-        self.cache = ResultCache(settings.result_cache_size)
-        self._keeping = True
-        self._pending = 0
-        self._pending_lock = threading.Lock()
-        metrics.pending.set_function(lambda: self._pending)
-
-    def queue_size(self) -> int:
-        """Pictures that wait or run at this moment."""
-        return self._pending
+        super().__init__(db, settings, fleet, pictures, metrics)
+        self.traffic = Traffic(db, fleet, settings)
+        self.shadowing = Shadowing(metrics.shadow_skipped, lambda: self._pending > 0)
 
     async def answer(
         self,
@@ -100,6 +120,7 @@ class Answering:
         source: str = "api",
         keep: bool = True,
         prediction_id: str | None = None,
+        camera: str | None = None,
     ) -> Answer:
         """Answer one picture; it is in the log, durably, when this returns.
 
@@ -114,6 +135,7 @@ class Answering:
             source: Who asks: "api", "job", "cli", "python", "dashboard".
             keep: Whether to keep the picture for the annotated view.
             prediction_id: A UUIDv7 fixed beforehand; None makes a new one.
+            camera: Id of the camera that took it; None says that none did.
 
         Raises:
             UnusableUpload, UnsupportedMedia, TooLarge: It is no picture that can be used.
@@ -124,31 +146,13 @@ class Answering:
             StorageFull: The log cannot take the row, so nothing was acknowledged.
         """
         ask = self._ask(
-            data, image_name, threshold, subject, request_id, source, keep, prediction_id
+            data, image_name, threshold, subject, request_id, source, keep, prediction_id, camera
         )
-        name = model or self.settings.default_model
-        self._enter()
-        try:
-            slot = self.fleet.hold_loaded(name, version)
-            if slot is None:
-                slot = await hold_later(self.fleet.hold, name, version)
-            future = self._begin(slot, ask, version)
-        except BaseException:
-            self._leave()
-            raise
-        try:
-            async with asyncio.timeout(ask.deadline - time.monotonic()):
-                done = await asyncio.wrap_future(future)
-        except TimeoutError:
-            raise self._failed(slot, ask, self._late()) from None
-        except MemoryError as error:
-            raise self._failed(slot, ask, _no_memory()) from error
-        except Exception as error:
-            self._failed(slot, ask, error)
-            raise
+        course = self._course(ask, model or self.settings.default_model, version)
+        outcome: _Outcome = await self._follow(course)
         # Counted in the loop's next round: the answer is on its way by then.
-        asyncio.get_running_loop().call_soon(self._count, slot, done)
-        return done.answer
+        asyncio.get_running_loop().call_soon(self._finish, outcome)
+        return outcome.answer
 
     def answer_sync(
         self,
@@ -163,217 +167,245 @@ class Answering:
         source: str = "python",
         keep: bool = True,
         prediction_id: str | None = None,
+        camera: str | None = None,
     ) -> Answer:
         """The same as `answer`, for threads without an event loop."""
         ask = self._ask(
-            data, image_name, threshold, subject, request_id, source, keep, prediction_id
+            data, image_name, threshold, subject, request_id, source, keep, prediction_id, camera
         )
-        self._enter()
+        course = self._course(ask, model or self.settings.default_model, version)
+        outcome: _Outcome = self._follow_sync(course)
+        self._finish(outcome)
+        return outcome.answer
+
+    # -- Courses ------------------------------------------------------------------------
+
+    async def _follow(self, course: _Steps) -> Any:
+        """Follow a course on an event loop; what it comes to."""
         try:
-            slot = self.fleet.hold(model or self.settings.default_model, version)
-            future = self._begin(slot, ask, version)
-        except BaseException:
-            self._leave()
-            raise
+            step = next(course)
+            while True:
+                try:
+                    if isinstance(step, _Hold):
+                        found: Any = await hold_later(self.fleet.hold, step.model, step.version)
+                    else:
+                        async with asyncio.timeout(step.deadline - time.monotonic()):
+                            found = await asyncio.wrap_future(step.future)
+                except BaseException as error:
+                    step = course.throw(error)
+                else:
+                    step = course.send(found)
+        except StopIteration as end:
+            return end.value
+
+    def _follow_sync(self, course: _Steps) -> Any:
+        """The same on a thread."""
         try:
-            done = future.result(max(0.0, ask.deadline - time.monotonic()))
+            step = next(course)
+            while True:
+                try:
+                    if isinstance(step, _Hold):
+                        found: Any = self.fleet.hold(step.model, step.version)
+                    else:
+                        found = self._wait(step)
+                except BaseException as error:
+                    step = course.throw(error)
+                else:
+                    step = course.send(found)
+        except StopIteration as end:
+            return end.value
+
+    def _wait(self, step: _Await) -> Any:
+        try:
+            return step.future.result(max(0.0, step.deadline - time.monotonic()))
         except FutureTimeout:
-            future.cancel()
-            raise self._failed(slot, ask, self._late()) from None
-        except MemoryError as error:
-            raise self._failed(slot, ask, _no_memory()) from error
-        except Exception as error:
-            self._failed(slot, ask, error)
+            step.future.cancel()
             raise
-        self._count(slot, done)
-        return done.answer
 
-    # -- Inside ---------------------------------------------------------
+    def _course(self, ask: Ask, model: str, version: int | None) -> _Course:
+        """Which versions are asked, in which order."""
+        split = None if version is not None else self.traffic.split(model)
+        if split is None:
+            slot, done = yield from self._ask_version(ask, model, version)
+            return _Outcome(slot, done, done.answer)
+        if ask.subject is None and ask.request_id is None and ask.prediction_id is None:
+            ask = msgspec.structs.replace(ask, prediction_id=uuid7())
+        candidate = self._candidate(split, model, ask)
+        if candidate is None:
+            slot, done = yield from self._ask_version(ask, model, None)
+            return _Outcome(slot, done, done.answer)
+        if split.mode == CANARY:
+            found = yield from self._ask_canary(candidate, ask)
+            if found is None:
+                found = yield from self._ask_version(ask, model, None, forced=True)
+            slot, done = found
+            return _Outcome(slot, done, done.answer)
+        if split.mode == COMPARE:
+            return (yield from self._ask_both(candidate, ask, model))
+        candidate.release()
+        slot, done = yield from self._ask_version(ask, model, None)
+        return _Outcome(slot, done, done.answer, partial(self._shadow, split, ask))
 
-    def _ask(
-        self,
-        data: bytes,
-        image_name: str,
-        threshold: float | None,
-        subject: str | None,
-        request_id: str | None,
-        source: str,
-        keep: bool,
-        prediction_id: str | None,
-    ) -> Ask:
-        return Ask(
-            data=data,
-            image_name=image_name,
-            threshold=threshold,
-            subject=subject,
-            request_id=request_id,
-            source=source,
-            keep=keep,
-            prediction_id=prediction_id,
-            arrived=time.perf_counter(),
-            deadline=time.monotonic() + self.settings.request_timeout,
-        )
+    def _candidate(self, split: Split, model: str, ask: Ask) -> Slot | None:
+        """The candidate's slot, held, if it is to be asked about this picture."""
+        if not split.candidate_for(ask.subject, ask.request_id or ask.prediction_id or ""):
+            return None
+        return self.hold_candidate(split, model)
 
-    def _begin(self, slot: Slot, ask: Ask, version: int | None) -> "Future[_Done]":
-        """Hand a picture that was let in to its slot, which is held."""
+    def hold_candidate(self, split: Split, model: str) -> Slot | None:
+        """The candidate's slot, held; None where it may not be asked, or serves already."""
+        slot = split.hold()
+        active = self.fleet.slot(model)
+        if slot is not None and active is not None and active.version.id == slot.version.id:
+            slot.release()
+            return None
+        return slot
+
+    def _ask_version(
+        self, ask: Ask, model: str, version: int | None, *, forced: bool = False
+    ) -> _Ran:
+        """Ask the active version, or the one that was named.
+
+        Where it is taken out of service with the request still waiting, its successor is asked.
+        """
+        while True:
+            self._enter(forced=forced)
+            try:
+                slot = self.fleet.hold_loaded(model, version)
+                if slot is None:
+                    slot = yield _Hold(model, version)
+                active = version is None or slot is self.fleet.slot(model)
+                future = self._begin(slot, ask, ACTIVE if active else COMPARE)
+            except Superseded:
+                self._leave()
+                forced = True
+                continue
+            except BaseException:
+                self._leave()
+                raise
+            try:
+                return slot, (yield _Await(future, ask.deadline))
+            except TimeoutError:
+                raise self._failed(slot, ask, self.late()) from None
+            except MemoryError as error:
+                raise self._failed(slot, ask, no_memory()) from error
+            except Superseded as error:
+                if time.monotonic() >= ask.deadline:
+                    raise self._failed(slot, ask, error) from None
+                forced = True
+            except Exception as error:
+                self._failed(slot, ask, error)
+                raise
+
+    def _ask_canary(
+        self, slot: Slot, ask: Ask
+    ) -> Generator[_Hold | _Await, Any, tuple[Slot, Done] | None]:
+        """Ask the candidate, which is held; None where the active version is to answer instead."""
+        patience = slot.watched.patience(self.tripwire.half_time)
+        ask = msgspec.structs.replace(ask, deadline=min(ask.deadline, time.monotonic() + patience))
         try:
-            check_threshold(ask.threshold, slot.model.description.task)
+            self._enter()
         except BaseException:
             slot.release()
             raise
-        active = version is None or slot is self.fleet.slot(slot.version.model)
-        logged: Future[_Done] = Future()
-        ran = slot.submit(self._run, slot, ask, "active" if active else "compare", logged)
-        # Tied to the work, like the slot: who gives up waiting frees no place.
-        ran.add_done_callback(self._leave)
-        ran.add_done_callback(partial(_given_up, logged))
-        logged.add_done_callback(partial(_gone, ran))
-        return logged
-
-    def _run(self, slot: Slot, ask: Ask, role: str, logged: "Future[_Done]") -> None:
-        """Answer one picture on a thread of the slot; `logged` is done once the row is on disk.
-
-        The row goes to the writer from here: the caller is woken once, by the commit.
-        """
         try:
-            done = self._work(slot, ask, role)
-            written = self.db.writer.write(done.row)
-        except BaseException as error:
-            _resolve(logged, error)
-            return
+            future = self._begin(slot, ask, CANARY)
+        except Superseded:
+            self._leave()
+            return None
+        except BaseException:
+            self._leave()
+            raise
+        why: Exception
         try:
-            if ask.keep:
-                # While the writer's thread waits for the disk: this one has nothing to do then, and
-                # waking a third would cost the answer, for they all want Python's lock.
-                self._keep(done.image_hash, ask.data, done.known.format)
-        finally:
-            written.add_done_callback(partial(_committed, logged, done))
+            return slot, (yield _Await(future, ask.deadline))
+        except NOT_ITS_FAULT as error:
+            self._failed(slot, ask, error, CANARY)
+            raise
+        except TimeoutError:
+            why = DeadlineExceeded(f"The canary did not answer within {patience:.1f} s.")
+        except Exception as error:
+            why = error
+        self._failed(slot, ask, why, CANARY)
+        self.fell_back(slot)
+        return None
 
-    def _work(self, slot: Slot, ask: Ask, role: str) -> _Done:
-        """Everything between a picture and its answer; runs on a thread of the slot."""
-        if time.monotonic() >= ask.deadline:
-            raise DeadlineExceeded(
-                f"The picture waited {self.settings.request_timeout:g} s without being started.",
-                hint="Send fewer pictures at a time.",
-            )
-        version = slot.version
-        image_hash = hashlib.sha256(ask.data).hexdigest()
-        known = self.cache.get(image_hash, version.id)
-        cached = known is not None
-        if known is None:
-            picture = decode(ask.data, max_pixels=self.settings.max_image_pixels, gray=slot.gray)
-            inference = slot.model.infer(picture, deadline=ask.deadline)
-            known = Known(inference, picture.width, picture.height, picture.format)
-            self.cache.put(image_hash, version.id, known)
-        answer = settle(
-            ask,
-            known,
-            version=version,
-            description=slot.model.description,
-            threshold=slot.threshold if ask.threshold is None else ask.threshold,
-            prediction_id=ask.prediction_id or uuid7(),
-            now=now(),
-            latency_ms=(time.perf_counter() - ask.arrived) * 1000,
-            cached=cached,
-        )
-        row = success_row(ask, answer, known, model_id=version.id, image_hash=image_hash, role=role)
-        return _Done(answer, row, known, image_hash)
-
-    def _keep(self, image_hash: str, data: bytes, picture_format: str) -> None:
-        """Keep the picture. Losing one costs a view, so it never costs an answer."""
-        kept = self.pictures.put(image_hash, data, picture_format)
-        if kept is not self._keeping:
-            self._keeping = kept
-            if kept:
-                log.info("Pictures are kept again", folder=self.pictures.folder)
-            else:
-                log.warning(
-                    "Pictures are not kept any more: the disk is almost full",
-                    folder=self.pictures.folder,
-                )
-
-    def _count(self, slot: Slot, done: _Done) -> None:
+    def _ask_both(self, candidate: Slot, ask: Ask, model: str) -> _Course:
+        """Ask both versions at once; the answer is the active one's."""
+        beside = msgspec.structs.replace(ask, prediction_id=None, keep=False)
+        other = self._beside(candidate, beside)
+        slot, done = yield from self._ask_version(ask, model, None)
+        if other is None:
+            return _Outcome(slot, done, done.answer)
+        # Waited for apart: giving up must not cancel what is to be logged.
+        seen: Future[None] = Future()
+        other.add_done_callback(lambda _: seen.set_result(None))
+        patience = max(_COMPARE_PATIENCE, _COMPARE_TIMES * done.answer.latency_ms / 1000)
         answer = done.answer
-        slot.meters.success(
-            [found.label for found in answer.detections],
-            answer.confidence_scores,
-            done.known,
-            answer.latency_ms,
-            cached=answer.cached,
-        )
-
-    def _late(self) -> DeadlineExceeded:
-        return DeadlineExceeded(
-            f"No answer within {self.settings.request_timeout:g} s.",
-            hint="Send fewer pictures at a time, or raise ANDON_REQUEST_TIMEOUT.",
-        )
-
-    def _failed(self, slot: Slot, ask: Ask, error: Exception) -> Exception:
-        """Count and log a picture that got no answer; the error to raise."""
-        slot.meters.error()
-        if isinstance(error, StorageFull):
-            # It has said so itself, and has no room for another row.
-            return error
-        if not isinstance(error, AndonError) or error.status >= 500:
-            log.warning(f"Prediction error: {error}", image_name=ask.image_name)
-        row = failure_row(
-            ask,
-            error,
-            model_id=slot.version.id,
-            prediction_id=uuid7(),
-            now=now(),
-            latency_ms=(time.perf_counter() - ask.arrived) * 1000,
-        )
         try:
-            # Nobody waits for it: the caller gets the error, not an acknowledgement.
-            self.db.writer.write(row)
-        except AndonError:
-            log.warning("A failed prediction could not be logged.", image_name=ask.image_name)
-        return error
+            yield _Await(seen, min(ask.deadline, time.monotonic() + patience))
+        except TimeoutError:
+            return _Outcome(slot, done, answer)
+        if other.exception() is None:
+            sides = side_by_side(answer, other.result().answer)
+            answer = msgspec.structs.replace(answer, comparison=sides)
+        return _Outcome(slot, done, answer)
 
-    # -- Admission ----------------------------------------------------------------------
+    def _beside(self, candidate: Slot, ask: Ask) -> "Future[Done] | None":
+        """Ask a candidate, which is held, beside the active version; None where all is busy."""
+        try:
+            self._enter()
+        except Saturated:
+            candidate.release()
+            return None
+        try:
+            future = self._begin(candidate, ask, COMPARE)
+        except BaseException:
+            self._leave()
+            # The active version says what is wrong with the request.
+            return None
+        future.add_done_callback(partial(self._note, candidate, ask, COMPARE))
+        return future
 
-    def _enter(self) -> None:
-        with self._pending_lock:
-            if self._pending < self.settings.queue_size:
-                self._pending += 1
-                return
-        self.metrics.saturated.inc()
-        raise Saturated(
-            f"{self.settings.queue_size} requests are waiting already.",
-            hint="Try again after the time in Retry-After.",
+    def _shadow(self, split: Split, ask: Ask) -> None:
+        """Ask the candidate what somebody else has answered; on the shadow's thread."""
+        slot = split.hold()
+        if slot is None:
+            return
+        ask = msgspec.structs.replace(
+            ask,
+            arrived=time.perf_counter(),
+            deadline=time.monotonic() + self.settings.request_timeout,
+            prediction_id=None,
+            keep=False,
         )
+        logged: Future[Done] = Future()
+        logged.add_done_callback(partial(self._note, slot, ask, SHADOW))
+        slot.submit(self._run, slot, ask, SHADOW, logged)
+        try:
+            logged.result(self.settings.request_timeout)
+        except AndonError:
+            return
+        except FutureTimeout:
+            # What it is too slow for is no answer, and is logged as such.
+            resolve(logged, self.late())
 
-    def _leave(self, _: object = None) -> None:
-        with self._pending_lock:
-            self._pending -= 1
+    def _note(self, slot: Slot, ask: Ask, role: str, ran: "Future[Done]") -> None:
+        """Log that a candidate nobody waits for has failed."""
+        error = None if ran.cancelled() else ran.exception()
+        if isinstance(error, Exception) and not isinstance(error, (*NOT_ITS_FAULT, Superseded)):
+            self._failed(slot, ask, error, role)
 
+    def fell_back(self, slot: Slot) -> None:
+        """Count a request that the active version answers because this candidate did not."""
+        version = slot.version
+        self.metrics.canary_fallbacks.labels(version.model, f"v{version.version}").inc()
 
-def _resolve(logged: "Future[_Done]", outcome: "_Done | BaseException") -> None:
-    """Tell the caller, unless it has gone."""
-    if logged.done() or not logged.set_running_or_notify_cancel():
-        return
-    if isinstance(outcome, _Done):
-        logged.set_result(outcome)
-    else:
-        logged.set_exception(outcome)
-
-
-def _committed(logged: "Future[_Done]", done: _Done, written: "Future[None]") -> None:
-    _resolve(logged, written.exception() or done)
-
-
-def _given_up(logged: "Future[_Done]", ran: "Future[None]") -> None:
-    """The slot was closed before the picture's turn came."""
-    if ran.cancelled():
-        error = Unavailable("The model was closed meanwhile.", hint="Send the picture again.")
-        _resolve(logged, error)
-
-
-def _gone(ran: "Future[None]", logged: "Future[_Done]") -> None:
-    """The caller went away: a picture that has not begun need not be run."""
-    if logged.cancelled():
-        ran.cancel()
+    def _finish(self, outcome: _Outcome) -> None:
+        """What is left to do when the answer is on its way."""
+        self._count(outcome.slot, outcome.done)
+        if outcome.shadow is not None:
+            self.shadowing.offer(outcome.slot.version.model, outcome.shadow)
 
 
 async def hold_later(
@@ -392,10 +424,3 @@ async def hold_later(
 def _let_go(loading: "asyncio.Future[Slot]") -> None:
     if not loading.cancelled() and loading.exception() is None:
         loading.result().release()
-
-
-def _no_memory() -> Unavailable:
-    return Unavailable(
-        "There is not enough memory for this picture.",
-        hint="Send a smaller picture, or give the machine more swap.",
-    )

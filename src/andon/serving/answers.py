@@ -13,6 +13,7 @@ import msgspec
 from andon.errors import AndonError, InvalidRequest
 from andon.runtimes.base import Detection, ModelDescription, Task
 from andon.serving.cache import Known
+from andon.serving.cameras import Health, sentences
 from andon.settings import Settings
 from andon.store.records import ModelVersion, Prediction
 from andon.store.tables import iso
@@ -31,6 +32,7 @@ class Ask(msgspec.Struct, frozen=True):
         prediction_id: Id fixed beforehand (jobs), or None for a new one.
         arrived: `time.perf_counter()` when the request came in.
         deadline: `time.monotonic()` by which the answer must be there.
+        camera: Id of the camera that took it, or None where the caller says none.
     """
 
     data: bytes
@@ -43,6 +45,7 @@ class Ask(msgspec.Struct, frozen=True):
     prediction_id: str | None
     arrived: float
     deadline: float
+    camera: str | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -60,6 +63,12 @@ class Answer(msgspec.Struct, frozen=True):
         image_url: Where the picture with its boxes drawn can be fetched.
         image_width: Pixels, upright.
         image_height: Pixels, upright.
+        camera: Id of the camera that took the picture, as the caller says it.
+        camera_state: "ok", "dark", "bright", "blurred", "frozen" or "size"; None where nobody
+            looked (`ANDON_MONITOR` is off).
+        camera_problems: What is wrong with the picture, in sentences.
+        comparison: What the active version (`model_a`) and a candidate (`model_b`) said, where
+            the traffic is compared.
     """
 
     prediction_id: str
@@ -78,6 +87,15 @@ class Answer(msgspec.Struct, frozen=True):
     image_width: int
     image_height: int
     task: str
+    camera: str | None = None
+    camera_state: str | None = None
+    camera_problems: tuple[str, ...] = ()
+    comparison: dict[str, Any] | None = None
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the picture is one that the model can say something about."""
+        return not self.camera_problems
 
     @property
     def confidence_scores(self) -> list[float]:
@@ -133,9 +151,12 @@ def default_threshold(
 ) -> float:
     """The threshold of a version where the request names none.
 
-    What a person said at upload wins, then a threshold somebody set for the installation,
-    then what the model file recommends, then the installation's default.
+    What was set for the version since wins, then what a person said at upload, then a
+    threshold somebody set for the installation, then what the model file recommends, then the
+    installation's default.
     """
+    if version.threshold is not None:
+        return version.threshold
     chosen = version.options.get("threshold")
     if chosen is not None:
         return float(chosen)
@@ -173,8 +194,9 @@ def settle(
     now: datetime,
     latency_ms: float,
     cached: bool,
+    health: Health | None = None,
 ) -> Answer:
-    """The answer that follows from what the model said."""
+    """The answer that follows from what the model said; `health` is the picture's."""
     inference = known.inference
     seconds = inference.preprocess_ms + inference.inference_ms + inference.postprocess_ms
     name = ask.image_name[:_NAME_LENGTH]
@@ -195,15 +217,26 @@ def settle(
         image_width=known.width,
         image_height=known.height,
         task=description.task.value,
+        camera=ask.camera,
+        camera_state=None if health is None else health.state,
+        camera_problems=() if health is None else health.sentences,
     )
 
 
 def success_row(
-    ask: Ask, answer: Answer, known: Known, *, model_id: int, image_hash: str, role: str
+    ask: Ask,
+    answer: Answer,
+    known: Known,
+    *,
+    model_id: int,
+    image_hash: str,
+    role: str,
+    health: Health | None = None,
 ) -> dict[str, Any]:
     """The `predictions` row of an answer: column name to value.
 
-    `role` is "active", or "compare" for an answer asked of a version that is not active.
+    `role` is "active"; "canary" or "shadow" for a candidate's; "compare" for an answer that
+    was asked of a version that is not active.
     """
     scores = answer.confidence_scores
     best = max(answer.classes, key=answer.classes.__getitem__) if answer.classes else None
@@ -234,6 +267,9 @@ def success_row(
         "inference_time": answer.inference_time,
         "latency_ms": answer.latency_ms,
         "actual": None,
+        "camera": ask.camera,
+        "camera_state": answer.camera_state,
+        "image_stats": None if health is None else health.stats,
         "created_at": answer.timestamp,
     }
 
@@ -246,6 +282,7 @@ def failure_row(
     prediction_id: str,
     now: datetime,
     latency_ms: float,
+    role: str = "active",
 ) -> dict[str, Any]:
     """The `predictions` row of a request that could not be answered."""
     reason = str(error) if isinstance(error, AndonError) else f"{type(error).__name__}: {error}"
@@ -253,7 +290,7 @@ def failure_row(
         "id": prediction_id,
         "model_id": model_id,
         "source": ask.source,
-        "role": "active",
+        "role": role,
         "status": "error",
         "error": reason[:1000],
         "subject": ask.subject,
@@ -275,6 +312,9 @@ def failure_row(
         "inference_time": 0.0,
         "latency_ms": round(latency_ms, 3),
         "actual": None,
+        "camera": ask.camera,
+        "camera_state": None,
+        "image_stats": None,
         "created_at": now,
     }
 
@@ -300,7 +340,25 @@ def answer_of(row: Prediction, *, task: str = Task.DETECTION.value) -> Answer:
         image_width=row.image_width or 0,
         image_height=row.image_height or 0,
         task=task,
+        camera=row.camera,
+        camera_state=row.camera_state,
+        camera_problems=sentences((row.image_stats or {}).get("problems") or []),
     )
+
+
+def side_by_side(active: Answer, candidate: Answer) -> dict[str, Any]:
+    """Two answers to one picture, in the shape of `POST /api/compare`."""
+    return {"model_a": _summary(active), "model_b": _summary(candidate)}
+
+
+def _summary(answer: Answer) -> dict[str, Any]:
+    scores = answer.confidence_scores
+    return {
+        "version": answer.model_version,
+        "detections": len(answer.detections),
+        "avg_confidence": sum(scores) / len(scores) if scores else 0.0,
+        "inference_time": answer.inference_time,
+    }
 
 
 def _plain(found: Detection) -> dict[str, Any]:

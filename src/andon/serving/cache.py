@@ -10,6 +10,7 @@ import msgspec
 from cachetools import LRUCache
 
 from andon.runtimes.base import Inference
+from andon.serving.cameras import Look
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -20,12 +21,14 @@ class Known(msgspec.Struct, frozen=True):
         width: Picture width, pixels, upright.
         height: Picture height, pixels, upright.
         format: "JPEG", "PNG" or "BMP".
+        look: What the picture itself is like; None where nobody looked.
     """
 
     inference: Inference
     width: int
     height: int
     format: str
+    look: Look | None = None
 
 
 class ResultCache:

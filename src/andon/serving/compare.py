@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from andon.serving.answers import Answer, InferenceResult
+from andon.serving.answers import InferenceResult, side_by_side
 from andon.serving.engine import InferenceEngine, read_picture
 
 
@@ -50,7 +50,7 @@ def compare(
         for version in (version_a, version_b)
     ]
     return {
-        "comparison": {"model_a": _summary(answers[0]), "model_b": _summary(answers[1])},
+        "comparison": side_by_side(*answers),
         "result_a": answers[0],
         "result_b": answers[1],
     }
@@ -86,13 +86,3 @@ class ABTestingEngine:
             InferenceResult.of(found["result_b"]),
             found["comparison"],
         )
-
-
-def _summary(answer: Answer) -> dict[str, Any]:
-    scores = answer.confidence_scores
-    return {
-        "version": answer.model_version,
-        "detections": len(answer.detections),
-        "avg_confidence": sum(scores) / len(scores) if scores else 0.0,
-        "inference_time": answer.inference_time,
-    }

@@ -120,9 +120,22 @@ class Deployments:
         return deployed
 
     def activate(
-        self, model: str | None, version: int, reason: str = "", actor: str = ""
+        self,
+        model: str | None,
+        version: int,
+        reason: str = "",
+        actor: str = "",
+        *,
+        action_id: str | None = None,
     ) -> ModelVersion:
-        """Let a stored version serve.
+        """Let a stored version serve. A candidate that was being tried is promoted by that.
+
+        Args:
+            model: Registered model; None is the default model.
+            version: Its number.
+            reason: For people.
+            actor: Who does it.
+            action_id: Of the agent's action, if it is one.
 
         Returns:
             The version, as it is now. If it serves already, nothing changes.
@@ -139,27 +152,50 @@ class Deployments:
             if record.is_active and slot is not None and slot.version.id == record.id:
                 return record
             with self._load(record) as loaded:
-                return self._switch(record, loaded, EventType.ACTIVATE, reason, actor)
+                return self._switch(record, loaded, EventType.ACTIVATE, reason, actor, action_id)
 
-    def rollback(self, model: str | None, reason: str = "", actor: str = "") -> ModelVersion:
-        """Let the version serve that served before the active one.
+    def rollback(
+        self,
+        model: str | None,
+        reason: str = "",
+        actor: str = "",
+        *,
+        to: int | None = None,
+        action_id: str | None = None,
+    ) -> ModelVersion:
+        """Let the version serve that served before the active one, or the one that is named.
 
-        Versions that cannot be loaded are passed over.
+        Requests that run on the version that is left finish there; where it hangs, the earlier
+        one answers them within seconds.
+
+        Args:
+            model: Registered model; None is the default model.
+            reason: For people.
+            actor: Who does it.
+            to: The version to go back to.
+            action_id: Of the agent's action, if it is one.
 
         Raises:
-            Conflict: There is nothing to go back to.
+            Conflict: There is nothing to go back to, or the version named serves already.
+            NotFound: There is no such version.
+            ModelDamaged, ModelRejected: It cannot be loaded; nothing has changed.
         """
         name = clean_model_name(model or self._settings.default_model)
         with self._engine.fleet.changing(name):
             active = self._db.models.active(name)
-            target = self._db.models.previous(name)
+            target = self._db.models.previous(name) if to is None else self._db.models.get(name, to)
             if active is None or target is None:
                 raise Conflict(
                     f"Model {name} has no earlier version to go back to.",
                     hint="Deploy another version, or activate one by its number.",
                 )
+            if target.id == active.id:
+                raise Conflict(
+                    f"Version {target.version} of model {name} serves already.",
+                    hint="Name the version to go back to.",
+                )
             with self._load(target) as loaded:
-                record = self._switch(target, loaded, EventType.ROLLBACK, reason, actor)
+                record = self._switch(target, loaded, EventType.ROLLBACK, reason, actor, action_id)
             self._engine.metrics.rolled_back(name)
             log.warning(
                 f"Rolled back from v{active.version} to v{record.version}",
@@ -169,16 +205,72 @@ class Deployments:
             )
             return record
 
+    def set_threshold(
+        self,
+        model: str | None,
+        version: int,
+        value: float | None,
+        reason: str = "",
+        actor: str = "",
+        *,
+        action_id: str | None = None,
+    ) -> ModelVersion:
+        """Move the threshold of a version; it holds for answers from now on, without a reload.
+
+        Of pictures it is the lowest confidence that is answered where a request names none; of
+        rows the probability from which the class looked for is answered. Other processes follow
+        within a second or two.
+
+        Args:
+            model: Registered model; None is the default model.
+            version: Its number.
+            value: 0 to 1; None: back to the one it came with.
+            reason: For people.
+            actor: Who does it.
+            action_id: Of the agent's action, if it is one.
+
+        Returns:
+            The version, as it is now.
+
+        Raises:
+            NotFound: No such version.
+            InvalidRequest: The value is not from 0 to 1.
+            Conflict: It has no threshold: it takes rows and knows more than two classes.
+        """
+        name = clean_model_name(model or self._settings.default_model)
+        if value is not None and not 0 <= value <= 1:
+            raise InvalidRequest(
+                f"A threshold of {value} cannot be used.",
+                hint="Give a number from 0 to 1.",
+                errors=[{"field": "threshold", "detail": "must be from 0 to 1"}],
+            )
+        record = self._db.models.get(name, version)
+        rows = record.description.get("rows") or {}
+        if rows and rows.get("positive") is None:
+            raise Conflict(
+                f"Version {version} of model {name} has no threshold: the most probable of its "
+                "classes is answered."
+            )
+        event = self._db.models.set_threshold(
+            name, version, value, reason=reason, actor=actor, action_id=action_id
+        )
+        record = self._db.models.get(name, version)
+        self._engine.fleet.retune(record)
+        if event is not None:
+            log.info(f"Threshold of v{version}: {event.reason}", model=name, actor=actor)
+        return record
+
     def delete(self, model: str | None, version: int, actor: str = "") -> None:
         """Delete a version and its file; its predictions stay in the log.
 
         Raises:
             NotFound: No such version.
-            Conflict: It is the active one.
+            Conflict: It is the active one, or is being tried.
         """
         name = clean_model_name(model or self._settings.default_model)
         with self._engine.fleet.changing(name):
             record = self._db.models.get(name, version)
+            self._engine.traffic.require_free(record)
             self._registry.delete(name, version)
             self._engine.fleet.forget(record.id)
         self._note(name, version, EventType.DELETE, "", actor)
@@ -322,14 +414,21 @@ class Deployments:
         event_type: EventType,
         reason: str,
         actor: str,
+        action_id: str | None = None,
     ) -> ModelVersion:
         """Activate in the database, then let it answer."""
         self._db.models.set_active(
-            record.model, record.version, event_type=event_type, reason=reason, actor=actor
+            record.model,
+            record.version,
+            event_type=event_type,
+            reason=reason,
+            actor=actor,
+            action_id=action_id,
         )
         log.info(f"Model v{record.version} activated", model=record.model, actor=actor)
         now_active = self._db.models.get(record.model, record.version)
         self._engine.swap(now_active, loaded)
+        self._engine.traffic.activated(now_active)
         return now_active
 
     def _compared(self, model: str, proof: dict[str, Any]) -> dict[str, Any]:

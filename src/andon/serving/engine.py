@@ -1,7 +1,8 @@
 """The serving engine: what serves, and the interface scripts use.
 
 How one picture is answered is `answering`, one row `rows`; which versions are loaded is `fleet`'s
-business. Here both meet, with the names of the documented Python interface.
+business, which of them is asked `traffic`'s. Here they meet, with the names of the documented
+Python interface.
 """
 
 import threading
@@ -21,7 +22,7 @@ from andon.serving import annotate, proving
 from andon.serving.answers import InferenceResult
 from andon.serving.fleet import Fleet, report_failed
 from andon.serving.metrics import ServingMetrics
-from andon.serving.rows import RowAnswering
+from andon.serving.row_traffic import RowAnswering
 from andon.serving.slots import Slot, SlotState
 from andon.settings import Settings
 from andon.store.database import Database
@@ -89,10 +90,13 @@ class InferenceEngine(RowAnswering):
 
     def start(self) -> None:
         """Load every active version. A damaged one is replaced by an earlier good one."""
+        self.shadowing.start()
         self.fleet.start()
+        self.traffic.refresh()
 
     def stop(self) -> None:
         """Answer what was taken in, then close every model."""
+        self.shadowing.stop()
         self.fleet.stop()
 
     def swap(self, version: ModelVersion, loaded: LoadedModel) -> None:
@@ -112,8 +116,9 @@ class InferenceEngine(RowAnswering):
         return self.fleet.states()
 
     def refresh(self) -> None:
-        """Take over what another process activated. Cheap when nothing changed."""
+        """Take over what another process activated, tuned or tries. Cheap when nothing changed."""
         self.fleet.refresh()
+        self.traffic.refresh()
 
     def describe(self, path: Path, options: dict[str, Any] | None = None) -> ModelDescription:
         """What a model file says of itself; it is loaded and closed again.

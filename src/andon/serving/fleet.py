@@ -22,6 +22,7 @@ from andon.serving import proving
 from andon.serving.answers import default_threshold
 from andon.serving.metrics import ServingMetrics
 from andon.serving.slots import Slot, SlotState
+from andon.serving.tripwire import Tripwire
 from andon.settings import Settings
 from andon.store.clock import now
 from andon.store.database import Database
@@ -46,12 +47,16 @@ class Fleet:
         registry: Says where its file is and whether it is whole.
         settings: Threads, deadlines, the default model.
         metrics: Where versions are counted.
+
+    Attributes:
+        tripwire: Notices versions that crash or hang.
     """
 
     def __init__(
         self, db: Database, registry: ModelRegistry, settings: Settings, metrics: ServingMetrics
     ) -> None:
         self.lock = threading.Lock()
+        self.tripwire = Tripwire(settings)
         self._db = db
         self._registry = registry
         self._settings = settings
@@ -61,6 +66,7 @@ class Fleet:
         self._problems: dict[str, str] = {}
         self._changing: dict[str, threading.RLock] = {}
         self._guests: OrderedDict[int, Slot] = OrderedDict()
+        self._pinned: dict[int, Slot] = {}
         self._guest_lock = threading.Lock()
         self._drains: list[threading.Thread] = []
         self._unloadable: set[tuple[int, datetime | None]] = set()
@@ -88,8 +94,9 @@ class Fleet:
             leaving = list(self._slots.values())
             self._slots.clear()
         with self._guest_lock:
-            leaving += self._guests.values()
+            leaving += [*self._guests.values(), *self._pinned.values()]
             self._guests.clear()
+            self._pinned.clear()
         for slot in leaving:
             self._retire(slot)
         for thread in self._drains:
@@ -121,6 +128,7 @@ class Fleet:
             loaded: Ready to answer; the fleet closes it.
         """
         slot = self._slot(version, loaded)
+        slot.watched.reset()
         with self.lock:
             if self._stopped:
                 old: Slot | None = slot
@@ -153,6 +161,41 @@ class Fleet:
         if guest is not None:
             self._retire(guest)
 
+    def pin(self, version: ModelVersion) -> Slot:
+        """Load a version beside the active one, to stay until it is unpinned. Not held.
+
+        Raises:
+            ModelDamaged, ModelRejected: It cannot be loaded.
+            Unavailable: The server is shutting down.
+        """
+        with self._guest_lock:
+            pinned = self._pinned.get(version.id)
+            if pinned is not None:
+                return pinned
+        slot = self._slot(version, self.load(version))
+        slot.watched.reset()
+        with self._guest_lock:
+            if not self._stopped and version.id not in self._pinned:
+                self._pinned[version.id] = slot
+                return slot
+            faster = self._pinned.get(version.id)
+        self._retire(slot)
+        if faster is None:
+            raise _closing()
+        return faster
+
+    def unpin(self, version_id: int) -> None:
+        """Let a pinned version go; requests that run on it finish."""
+        with self._guest_lock:
+            slot = self._pinned.pop(version_id, None)
+        if slot is not None:
+            self._retire(slot)
+
+    @property
+    def serving(self) -> bool:
+        """Whether this process is a server, which follows what others change."""
+        return self._serving and not self._stopped
+
     def refresh(self) -> None:
         """Take over what another process activated; give up guests nobody asks for."""
         self._dismiss_idle_guests()
@@ -162,6 +205,7 @@ class Fleet:
             return
         active = {version.model: version for version in self._db.models.all_active()}
         settled = True
+        self._retune(list(active.values()))
         for model in active.keys() | self._slots.keys():
             if self._answers(model, active.get(model)):
                 self._agree(model, active.get(model))
@@ -202,7 +246,7 @@ class Fleet:
             ModelDamaged, ModelRejected: The version asked for cannot be loaded.
         """
         if self._stopped:
-            raise Unavailable("The server is shutting down.", hint="Try again in a moment.")
+            raise _closing()
         held = self.hold_loaded(model, version)
         if held is not None:
             return held
@@ -325,6 +369,22 @@ class Fleet:
             return True
         return (active.id, active.deployed_date) in self._unloadable
 
+    def retune(self, version: ModelVersion) -> None:
+        """Take over the threshold that was set for a version, wherever it is loaded."""
+        self._retune([version])
+
+    def _retune(self, active: list[ModelVersion]) -> None:
+        """Take over thresholds: of the versions given, and of the guests."""
+        known = {version.id: version for version in active}
+        with self._guest_lock:
+            beside = [*self._guests.values(), *self._pinned.values()]
+        for slot in [*self._slots.values(), *beside]:
+            version = known.get(slot.version.id)
+            if version is None:
+                version = self._db.models.by_id(slot.version.id)
+            if version.threshold != slot.version.threshold:
+                slot.retune(version, self._threshold(version, slot.model))
+
     def _agree(self, model: str, active: ModelVersion | None) -> None:
         """Forget the trouble with another version once the one that serves is active again."""
         with self.lock:
@@ -347,6 +407,9 @@ class Fleet:
     def _guest(self, record: ModelVersion) -> Slot:
         """A version that is not active, held."""
         with self._guest_lock:
+            pinned = self._pinned.get(record.id)
+            if pinned is not None and pinned.hold():
+                return pinned
             guest = self._guests.get(record.id)
             if guest is not None and guest.hold():
                 self._guests.move_to_end(record.id)
@@ -368,18 +431,20 @@ class Fleet:
                 self._retire(self._guests.pop(key))
 
     def _slot(self, version: ModelVersion, loaded: LoadedModel) -> Slot:
-        if isinstance(loaded, TabularModel):
-            # Measured in training; the installation's setting is about pictures.
-            threshold = loaded.schema.threshold
-        else:
-            threshold = default_threshold(version, loaded.description, self._settings)
         return Slot(
             version,
             loaded,
-            threshold=threshold,
+            threshold=self._threshold(version, loaded),
             meters=self._metrics.version(version.model, version.version),
             since=now(),
+            watched=self.tripwire.watch(version),
         )
+
+    def _threshold(self, version: ModelVersion, loaded: LoadedModel) -> float:
+        if isinstance(loaded, TabularModel):
+            # Measured in training; the installation's setting is about pictures.
+            return loaded.schema.threshold if version.threshold is None else version.threshold
+        return default_threshold(version, loaded.description, self._settings)
 
     def _retire(self, slot: Slot) -> None:
         """Close a slot behind the back of nobody: in a thread, when its requests have ended."""
@@ -414,6 +479,10 @@ class Fleet:
             f"Model not properly initialized: {problem or f'model {model} has no active version.'}",
             hint="Deploy or activate a version.",
         )
+
+
+def _closing() -> Unavailable:
+    return Unavailable("The server is shutting down.", hint="Try again in a moment.")
 
 
 def report_failed(version: ModelVersion, error: Exception) -> None:

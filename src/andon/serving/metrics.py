@@ -137,6 +137,19 @@ class ServingMetrics:
             "andon_saturated_total", "Requests turned away because all was busy.", registry=where
         )
 
+        self.shadow_skipped = Counter(
+            "andon_shadow_skipped_total",
+            "Pictures and rows a shadow was not asked about because there was no time to spare.",
+            ["model"],
+            registry=where,
+        )
+        self.canary_fallbacks = Counter(
+            "andon_canary_fallbacks_total",
+            "Requests that the active version answered because the canary could not.",
+            version,
+            registry=where,
+        )
+
         # Families without a sample yet look like a broken installation: start at zero.
         for status in ("success", "failed"):
             self.deployments.labels(status)

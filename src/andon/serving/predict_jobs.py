@@ -46,6 +46,7 @@ class PredictJobs:
         threshold: float | None = None,
         subject: str | None = None,
         request_id: str | None = None,
+        camera: str | None = None,
     ) -> dict[str, Any]:
         """What a job must hold; the picture is on disk, flushed, when this returns.
 
@@ -69,6 +70,7 @@ class PredictJobs:
             "threshold": threshold,
             "subject": subject,
             "request_id": request_id,
+            "camera": camera,
         }
 
     def run(self, job: Job) -> dict[str, Any]:
@@ -103,6 +105,8 @@ class PredictJobs:
                 request_id=asked["request_id"],
                 source="job",
                 prediction_id=asked["prediction_id"],
+                # Jobs that were queued before there were cameras have none.
+                camera=asked.get("camera"),
             )
         )
         result: dict[str, Any] = msgspec.to_builtins(answer)

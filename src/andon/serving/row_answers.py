@@ -36,7 +36,7 @@ class RowAsk(msgspec.Struct, frozen=True):
         given: As the caller gave it.
         values: The same as the model's input.
         source: Who asks: "api", "batch", "python".
-        role: "active", or "compare" for a version that is not.
+        role: "active", "canary", "shadow", or "compare" for a version that is not active.
         explain: Whether the answer says which features moved it.
         prediction_id: UUIDv7 of its row in the log.
         arrived: `time.perf_counter()` when the request came in.
@@ -67,6 +67,8 @@ class RowAnswer(msgspec.Struct, frozen=True):
         latency_ms: From arrival to the finished answer, milliseconds; waiting for the log
             row's commit not included.
         explanation: What each feature changes, largest first; None unless asked for.
+        comparison: What the active version (`model_a`) and a candidate (`model_b`) said, where
+            the traffic is compared.
     """
 
     prediction: Value
@@ -80,13 +82,14 @@ class RowAnswer(msgspec.Struct, frozen=True):
     timestamp: datetime
     latency_ms: float
     explanation: list[Effect] | None = None
+    comparison: dict[str, Any] | None = None
 
 
 class Judge:
     """How the probabilities of one version become answers and log rows.
 
     Args:
-        version: The version's record.
+        version: The version's record; a threshold that was set for it goes before the file's.
         schema: Of its rows.
     """
 
@@ -99,7 +102,8 @@ class Judge:
         self._stored = [text[:_LONGEST_PREDICTION] for text in self._texts]
         self._labels = schema.class_labels or tuple(self._texts)
         self._positive = schema.positive
-        self._threshold = schema.threshold if schema.positive is not None else None
+        threshold = schema.threshold if version.threshold is None else version.threshold
+        self._threshold = threshold if schema.positive is not None else None
 
     def choose(self, probabilities: list[float]) -> tuple[int, int]:
         """The index of the class that is answered, and of the one whose probability is."""
@@ -161,6 +165,9 @@ class Judge:
             "threshold": self._threshold,
             "inference_time": seconds,
             "latency_ms": answer.latency_ms,
+            "camera": None,
+            "camera_state": None,
+            "image_stats": None,
             "created_at": answer.timestamp,
         }
 
@@ -174,6 +181,7 @@ def failure_row(
     prediction_id: str,
     now: datetime,
     latency_ms: float,
+    role: str = "active",
 ) -> dict[str, Any]:
     """The `predictions` row of a row that could not be answered.
 
@@ -184,11 +192,14 @@ def failure_row(
         "id": prediction_id,
         "model_id": model_id,
         "source": source,
-        "role": "active",
+        "role": role,
         "status": "error",
         "error": reason[:1000].replace("\x00", ""),
         "subject": given.subject,
         "request_id": given.request_id,
+        "camera": None,
+        "camera_state": None,
+        "image_stats": None,
         "latency_ms": round(latency_ms, 3),
         "created_at": now,
     }

@@ -8,8 +8,9 @@ version's slot, like pictures.
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,9 @@ import structlog
 from andon.errors import (
     AndonError,
     DeadlineExceeded,
-    InvalidRequest,
     NotFound,
     RuntimeFailed,
     StorageFull,
-    Unavailable,
     UnsupportedMedia,
 )
 from andon.runtimes.rows import RowEncoder
@@ -30,7 +29,9 @@ from andon.runtimes.tabular import TabularModel
 from andon.serving.answering import Answering, hold_later
 from andon.serving.explain import effects
 from andon.serving.row_answers import GivenRow, RowAnswer, RowAsk, failure_row
-from andon.serving.slots import Slot
+from andon.serving.slots import Slot, Superseded
+from andon.serving.traffic import COMPARE
+from andon.serving.working import ACTIVE, blames
 from andon.store.clock import now
 from andon.store.ids import uuid7
 
@@ -40,8 +41,8 @@ log = structlog.get_logger("andon.serving")
 _MOST_IN_LOOP = 64
 # Longest time that a quick model may keep the event loop, seconds. Then it was not quick.
 _LOOP_DEADLINE = 0.5
-# Of a batch: so many rows share an inference and a transaction.
-_CHUNK = 10_000
+# Of the rows of one run that fail, so many count.
+_MOST_FAILURES = 5
 
 Rejected = list[dict[str, str]]
 """What is wrong with a row of a batch: entries of `field` and `detail`."""
@@ -59,57 +60,79 @@ class _Waiting:
         self.answer: RowAnswer | None = None
 
 
-class RowAnswering(Answering):
-    """Answers rows, beside pictures, with the versions of a fleet."""
+class SingleRows(Answering):
+    """Answers rows one by one, beside pictures, with the versions of a fleet."""
 
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)
         # Rows of the present round of each event loop.
         self._gathered: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
 
-    async def answer_row(
+    async def ask_row(
         self,
-        features: Mapping[str, Any],
+        given: GivenRow,
+        model: str | None,
+        version: int | None,
         *,
-        model: str | None = None,
-        version: int | None = None,
-        subject: str | None = None,
-        request_id: str | None = None,
-        explain: bool = False,
-        source: str = "api",
+        source: str,
+        explain: bool,
+        arrived: float,
+        forced: bool = False,
     ) -> RowAnswer:
-        """Answer one row; it is in the log, durably, when this returns.
+        """Answer one row with the active version, or the one that is named.
 
-        Args:
-            features: Value by name, as the model's schema has it.
-            model: Registered model; None is the default tabular model.
-            version: A version to ask instead of the active one.
-            subject: Whom or what the row describes, for the log.
-            request_id: The caller's id, for the log.
-            explain: Say which features moved the answer.
-            source: Who asks.
+        Where it is taken out of service with the row still waiting, its successor is asked.
 
         Raises:
-            InvalidRequest: The row does not fit the model's schema; `errors` names the fields.
-            NotFound: There is no such model or version.
-            UnsupportedMedia: The model takes pictures.
-            Saturated: Too many requests wait already.
-            DeadlineExceeded: It was not answered within `request_timeout`.
-            ModelNotLoaded: Nothing serves this model.
-            RuntimeFailed: The model crashed or answered garbage.
-            StorageFull: The log cannot take the row, so nothing was acknowledged.
+            AndonError: As `answer_row`; the failure is logged.
         """
-        arrived = time.perf_counter()
-        given = GivenRow(features, subject, request_id)
-        self._enter()
-        try:
-            slot = self._active_slot(model, version) or await hold_later(
-                self._row_slot, model, version
-            )
-        except BaseException:
-            self._leave()
-            raise
-        ask = self._checked(slot, given, version, source, explain, arrived)
+        while True:
+            self._enter(forced=forced)
+            try:
+                slot = self._active_slot(model, version) or await hold_later(
+                    self._row_slot, model, version
+                )
+            except BaseException:
+                self._leave()
+                raise
+            role = self._role(slot, version)
+            try:
+                return await self.ask_held(slot, given, role, source, explain, arrived)
+            except Superseded as error:
+                if time.perf_counter() - arrived >= self.settings.request_timeout:
+                    self._row_failed(slot, given, source, arrived, error)
+                    raise
+                forced = True
+            except Exception as error:
+                self._row_failed(slot, given, source, arrived, error)
+                raise
+
+    async def ask_held(
+        self,
+        slot: Slot,
+        given: GivenRow,
+        role: str,
+        source: str,
+        explain: bool,
+        arrived: float,
+        patience: float | None = None,
+    ) -> RowAnswer:
+        """Answer one row on a slot that is held, with a place taken; gives both back.
+
+        Args:
+            slot: Of a tabular model.
+            given: The row.
+            role: For the log.
+            source: Who asks.
+            explain: Say which features moved the answer.
+            arrived: `time.perf_counter()` when the request came in.
+            patience: Seconds it may take; None is `request_timeout`.
+
+        Raises:
+            AndonError: It has no answer; nothing was logged.
+        """
+        seconds = self.settings.request_timeout if patience is None else patience
+        ask = self._checked(slot, given, role, source, explain, arrived, seconds)
         loop = asyncio.get_running_loop()
         waiting = _Waiting(slot, ask, loop.create_future())
         gathered = self._gathered.get(loop)
@@ -119,124 +142,83 @@ class RowAnswering(Answering):
         else:
             gathered.append(waiting)
         try:
-            async with asyncio.timeout(self.settings.request_timeout):
+            async with asyncio.timeout(seconds):
                 await waiting.done
         except TimeoutError:
-            raise self._row_failed(slot, ask.given, source, arrived, self._late()) from None
-        except Exception as error:
-            self._row_failed(slot, ask.given, source, arrived, error)
-            raise
+            raise self.late() from None
         answer = waiting.answer
         assert answer is not None
         # Counted in the loop's next round: the answer is on its way by then.
         loop.call_soon(slot.meters.row, answer.latency_ms)
         return answer
 
-    def answer_row_sync(
+    def ask_row_sync(
         self,
-        features: Mapping[str, Any],
+        given: GivenRow,
+        model: str | None,
+        version: int | None,
         *,
-        model: str | None = None,
-        version: int | None = None,
-        subject: str | None = None,
-        request_id: str | None = None,
-        explain: bool = False,
-        source: str = "python",
+        source: str,
+        explain: bool,
+        arrived: float,
+        forced: bool = False,
     ) -> RowAnswer:
-        """The same as `answer_row`, for threads without an event loop."""
-        arrived = time.perf_counter()
-        given = GivenRow(features, subject, request_id)
-        self._enter()
-        try:
-            slot = self._row_slot(model, version)
-        except BaseException:
-            self._leave()
-            raise
-        ask = self._checked(slot, given, version, source, explain, arrived)
+        """The same as `ask_row`, for threads without an event loop."""
+        while True:
+            self._enter(forced=forced)
+            try:
+                slot = self._row_slot(model, version)
+            except BaseException:
+                self._leave()
+                raise
+            role = self._role(slot, version)
+            try:
+                return self.ask_held_sync(slot, given, role, source, explain, arrived)
+            except Superseded as error:
+                if time.perf_counter() - arrived >= self.settings.request_timeout:
+                    self._row_failed(slot, given, source, arrived, error)
+                    raise
+                forced = True
+            except Exception as error:
+                self._row_failed(slot, given, source, arrived, error)
+                raise
+
+    def ask_held_sync(
+        self,
+        slot: Slot,
+        given: GivenRow,
+        role: str,
+        source: str,
+        explain: bool,
+        arrived: float,
+        patience: float | None = None,
+    ) -> RowAnswer:
+        """The same as `ask_held`, for threads without an event loop."""
+        seconds = self.settings.request_timeout if patience is None else patience
+        ask = self._checked(slot, given, role, source, explain, arrived, seconds)
+        logged: Future[tuple[RowAnswer | AndonError, dict[str, Any]]] = Future()
+        give_up = partial(_give_up, logged)
+        slot.callers.add(give_up)
         try:
             ran = slot.submit(self._work_rows, slot, [ask])
         except BaseException:
+            slot.callers.discard(give_up)
             self._leave()
             raise
         ran.add_done_callback(self._leave)
+        ran.add_done_callback(partial(_handed_over, logged))
         try:
-            ((answer, row),) = ran.result(self.settings.request_timeout)
+            answer, row = logged.result(seconds)
             if isinstance(answer, AndonError):
                 raise answer
             self.db.writer.write(row).result(max(0.0, ask.deadline - time.monotonic()))
         except FutureTimeout:
             ran.cancel()
-            raise self._row_failed(slot, given, source, arrived, self._late()) from None
-        except Exception as error:
-            self._row_failed(slot, given, source, arrived, error)
-            raise
+            raise self.late() from None
+        finally:
+            slot.callers.discard(give_up)
         slot.meters.row(answer.latency_ms)
         return answer
-
-    async def answer_rows(
-        self,
-        given: Sequence[GivenRow],
-        *,
-        model: str | None = None,
-        version: int | None = None,
-        source: str = "batch",
-    ) -> list[RowAnswer | Rejected]:
-        """Answer many rows; those that fit are in the log, durably, when this returns.
-
-        Args:
-            given: The rows.
-            model: Registered model; None is the default tabular model.
-            version: A version to ask instead of the active one.
-            source: Who asks.
-
-        Returns:
-            For each row its answer, or what is wrong with it. A bad row never sinks others.
-
-        Raises:
-            NotFound, UnsupportedMedia, Saturated, ModelNotLoaded, StorageFull: As for one row.
-            DeadlineExceeded: Not all were answered within `request_timeout`.
-        """
-        deadline = time.monotonic() + self.settings.request_timeout
-        self._enter()
-        try:
-            slot = self._active_slot(model, version) or await hold_later(
-                self._row_slot, model, version
-            )
-            ran = slot.submit(self._work_batch, slot, given, self._role(slot, version), source)
-        except BaseException:
-            self._leave()
-            raise
-        ran.add_done_callback(self._leave)
-        try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                return await asyncio.wrap_future(ran)
-        except TimeoutError:
-            slot.meters.error()
-            raise self._late() from None
-
-    def answer_rows_sync(
-        self,
-        given: Sequence[GivenRow],
-        *,
-        model: str | None = None,
-        version: int | None = None,
-        source: str = "python",
-    ) -> list[RowAnswer | Rejected]:
-        """The same as `answer_rows`, for threads without an event loop."""
-        self._enter()
-        try:
-            slot = self._row_slot(model, version)
-            ran = slot.submit(self._work_batch, slot, given, self._role(slot, version), source)
-        except BaseException:
-            self._leave()
-            raise
-        ran.add_done_callback(self._leave)
-        try:
-            return ran.result(self.settings.request_timeout)
-        except FutureTimeout:
-            ran.cancel()
-            slot.meters.error()
-            raise self._late() from None
 
     async def row_encoder(
         self, *, model: str | None = None, version: int | None = None
@@ -248,7 +230,7 @@ class RowAnswering(Answering):
         """
         slot = self._active_slot(model, version) or await hold_later(self._row_slot, model, version)
         try:
-            return _model(slot).encoder
+            return model_of(slot).encoder
         finally:
             slot.release()
 
@@ -276,7 +258,7 @@ class RowAnswering(Answering):
 
     def _role(self, slot: Slot, version: int | None) -> str:
         active = version is None or slot is self.fleet.slot(slot.version.model)
-        return "active" if active else "compare"
+        return ACTIVE if active else COMPARE
 
     # -- One row ------------------------------------------------------------------------
 
@@ -284,29 +266,28 @@ class RowAnswering(Answering):
         self,
         slot: Slot,
         given: GivenRow,
-        version: int | None,
+        role: str,
         source: str,
         explain: bool,
         arrived: float,
+        seconds: float,
     ) -> RowAsk:
         """The row as numbers; lets go of the slot and the place when it is not valid."""
         try:
-            values = _model(slot).encoder.encode(given.features)
-        except BaseException as error:
+            values = model_of(slot).encoder.encode(given.features)
+        except BaseException:
             slot.release()
             self._leave()
-            if isinstance(error, InvalidRequest):
-                self._row_failed(slot, given, source, arrived, error)
             raise
         return RowAsk(
             given,
             values,
             source,
-            self._role(slot, version),
+            role,
             explain,
             uuid7(),
             arrived,
-            time.monotonic() + self.settings.request_timeout,
+            time.monotonic() + seconds,
         )
 
     def _answer_gathered(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -335,16 +316,21 @@ class RowAnswering(Answering):
         for _ in group[1:]:
             slot.release()
 
+        def give_up(error: BaseException) -> None:
+            loop.call_soon_threadsafe(_fail, group, error)
+
         def leave(ran: Any) -> None:
+            slot.callers.discard(give_up)
             for _ in group:
                 self._leave()
             if ran.cancelled():
-                closed = Unavailable("The model was closed meanwhile.", hint="Send the row again.")
-                loop.call_soon_threadsafe(_fail, group, closed)
+                give_up(Superseded())
 
+        slot.callers.add(give_up)
         try:
             ran = slot.submit(self._answer_group, loop, slot, group)
         except BaseException as error:
+            slot.callers.discard(give_up)
             for _ in group:
                 self._leave()
             _fail(group, error)
@@ -368,6 +354,9 @@ class RowAnswering(Answering):
                 if isinstance(answer, AndonError):
                     loop.call_soon_threadsafe(_fail, [waiting], answer)
                     continue
+                if waiting.done.done():
+                    # Given up meanwhile: another version has answered, or it was too late.
+                    continue
                 waiting.answer = answer
                 rows.append(row)
                 waiters.append(waiting.done)
@@ -385,13 +374,13 @@ class RowAnswering(Answering):
         self, slot: Slot, asks: list[RowAsk], *, in_loop: bool = False
     ) -> list[tuple[RowAnswer | AndonError, dict[str, Any]]]:
         """Answers with their log rows; an error with nothing where the model failed for one."""
-        model, judge = _model(slot), slot.judge
+        model, judge = model_of(slot), slot.judge
         assert judge is not None
         deadline = min(ask.deadline for ask in asks)
         if in_loop:
             deadline = min(deadline, time.monotonic() + _LOOP_DEADLINE)
         began = time.perf_counter()
-        found = _inferred(model, [ask.values for ask in asks], deadline)
+        found = _watched(slot, model, [ask.values for ask in asks], deadline)
         ended = time.perf_counter()
         seconds = round((ended - began) / len(asks), 6)
         moment = now()
@@ -417,7 +406,13 @@ class RowAnswering(Answering):
         return worked
 
     def _row_failed(
-        self, slot: Slot, given: GivenRow, source: str, arrived: float, error: Exception
+        self,
+        slot: Slot,
+        given: GivenRow,
+        source: str,
+        arrived: float,
+        error: Exception,
+        role: str = ACTIVE,
     ) -> Exception:
         """Count and log a row that got no answer; the error to raise."""
         slot.meters.error()
@@ -434,6 +429,7 @@ class RowAnswering(Answering):
             prediction_id=uuid7(),
             now=now(),
             latency_ms=(time.perf_counter() - arrived) * 1000,
+            role=role,
         )
         try:
             # Nobody waits for it: the caller gets the error, not an acknowledgement.
@@ -441,55 +437,6 @@ class RowAnswering(Answering):
         except AndonError:
             log.warning("A failed prediction could not be logged.", model=slot.version.model)
         return error
-
-    # -- Many rows ----------------------------------------------------------------------
-
-    def _work_batch(
-        self, slot: Slot, given: Sequence[GivenRow], role: str, source: str
-    ) -> list[RowAnswer | Rejected]:
-        """Answer and log a batch; runs on a thread of the slot."""
-        deadline = time.monotonic() + self.settings.request_timeout
-        results: list[RowAnswer | Rejected] = []
-        for start in range(0, len(given), _CHUNK):
-            results += self._work_chunk(slot, given[start : start + _CHUNK], role, source, deadline)
-        return results
-
-    def _work_chunk(
-        self, slot: Slot, given: Sequence[GivenRow], role: str, source: str, deadline: float
-    ) -> list[RowAnswer | Rejected]:
-        arrived = time.perf_counter()
-        encoder = _model(slot).encoder
-        asks: list[RowAsk] = []
-        results: list[RowAnswer | Rejected] = []
-        places: list[int] = []
-        for place, one in enumerate(given):
-            try:
-                values = encoder.encode(one.features)
-            except InvalidRequest as error:
-                if time.monotonic() >= deadline:
-                    raise self._late() from None
-                results.append(error.errors)
-                continue
-            results.append([])
-            places.append(place)
-            asks.append(RowAsk(one, values, source, role, False, uuid7(), arrived, deadline))
-        if not asks:
-            slot.meters.error(len(given))
-            return results
-        rows: list[dict[str, Any]] = []
-        for place, (answer, row) in zip(places, self._work_rows(slot, asks), strict=True):
-            results[place] = [{"detail": str(answer)}] if isinstance(answer, AndonError) else answer
-            if row:
-                rows.append(row)
-        if rows:
-            written = self.db.writer.write_rows(rows)
-            try:
-                written.result(max(0.0, deadline - time.monotonic()))
-            except FutureTimeout:
-                raise self._late() from None
-            slot.meters.row((time.perf_counter() - arrived) * 1000 / len(given), len(rows))
-        slot.meters.error(len(given) - len(rows))
-        return results
 
 
 def _takes_rows(slot: Slot) -> Slot:
@@ -507,9 +454,34 @@ def _takes_rows(slot: Slot) -> Slot:
     )
 
 
-def _model(slot: Slot) -> TabularModel:
+def model_of(slot: Slot) -> TabularModel:
+    """The model of a slot that takes rows."""
     assert slot.tabular is not None
     return slot.tabular
+
+
+def _watched(
+    slot: Slot, model: TabularModel, values: list[list[float]], deadline: float
+) -> list[list[float] | AndonError]:
+    """Run the model on rows, and note what that came to."""
+    watched = slot.watched
+    run = watched.begin()
+    try:
+        found = _inferred(model, values, deadline)
+    except Exception as error:
+        if slot.closed or not blames(error):
+            watched.end(run)
+        else:
+            watched.failure(error, run)
+        raise
+    failed = [one for one in found if isinstance(one, AndonError)]
+    if len(failed) < len(found):
+        watched.success(run)
+    else:
+        watched.end(run)
+    for one in failed[:_MOST_FAILURES]:
+        watched.failure(one)
+    return found
 
 
 def _inferred(
@@ -530,6 +502,20 @@ def _inferred(
         first = _inferred(model, values[:middle], deadline)
         return first + _inferred(model, values[middle:], deadline)
     return found
+
+
+def _give_up(logged: "Future[Any]", error: BaseException) -> None:
+    if not logged.done() and logged.set_running_or_notify_cancel():
+        logged.set_exception(error)
+
+
+def _handed_over(logged: "Future[Any]", ran: "Future[Any]") -> None:
+    """Pass on the answer of the only row of a run."""
+    error = Superseded() if ran.cancelled() else ran.exception()
+    if error is not None:
+        _give_up(logged, error)
+    elif not logged.done() and logged.set_running_or_notify_cancel():
+        logged.set_result(ran.result()[0])
 
 
 def _fail(group: list[_Waiting], error: BaseException) -> None:

@@ -14,16 +14,32 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from andon.errors import Unavailable
 from andon.runtimes.base import LoadedModel
 from andon.runtimes.tabular import TabularModel
 from andon.serving.metrics import VersionMeters
 from andon.serving.row_answers import Judge
+from andon.serving.tripwire import Watched
 from andon.store.records import ModelVersion
 
 Result = TypeVar("Result")
 
 _QUICK_MS = 0.3
 """A model that answers a row sooner may run on the event loop: waking a thread takes longer."""
+
+
+# How often a slot that is being emptied is looked at, seconds.
+_LOOK = 0.25
+
+
+class Superseded(Unavailable):
+    """The slot was closed with this request still on it; another may answer it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The version was taken out of service with the request still waiting for it.",
+            hint="Send it again.",
+        )
 
 
 class SlotState(msgspec.Struct, frozen=True):
@@ -54,11 +70,14 @@ class Slot:
         threshold: Confidence threshold where a request names none.
         meters: Where its numbers are counted.
         since: When it took over.
+        watched: Where what its runs come to is noted.
 
     Attributes:
         tabular: The model where it takes rows, else None.
         judge: What makes answers of its probabilities; None of pictures.
         quick: Whether rows may be answered on the event loop.
+        callers: Called with an error when the slot is given up under requests that run; each
+            request adds one and takes it away again.
     """
 
     def __init__(
@@ -69,7 +88,10 @@ class Slot:
         threshold: float,
         meters: VersionMeters,
         since: datetime,
+        watched: Watched,
     ) -> None:
+        self.watched = watched
+        self.callers: set[Callable[[BaseException], None]] = set()
         self.version = version
         self.model = model
         self.threshold = threshold
@@ -88,6 +110,13 @@ class Slot:
         self._touched = time.monotonic()
         self._retired = False
         self._closed = False
+
+    def retune(self, version: ModelVersion, threshold: float) -> None:
+        """Take over a threshold that was set; what runs already may still use the old one."""
+        self.version = version
+        self.threshold = threshold
+        if self.tabular is not None:
+            self.judge = Judge(version, self.tabular.schema)
 
     @property
     def in_flight(self) -> int:
@@ -126,17 +155,36 @@ class Slot:
 
         The caller holds the slot. Letting go is tied to the work and not to the caller,
         who may give up waiting while the model is still busy.
+
+        Raises:
+            Superseded: The slot was given up meanwhile.
         """
         try:
             future = self._pool.submit(work, *given)
-        except BaseException:
+        except RuntimeError:
+            # Given up since it was held.
             self.release()
-            raise
+            raise Superseded from None
         future.add_done_callback(self.release)
         return future
 
+    def abandon(self) -> None:
+        """Give up what runs and waits on a model that hangs: callers get `Superseded`."""
+        self.retire()
+        # What waits is cancelled first, so that it does not start on a thread that gets free.
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for give_up in list(self.callers):
+            give_up(Superseded())
+
+    def retire(self) -> None:
+        """Let nobody hold the slot any more."""
+        with self._condition:
+            self._retired = True
+
     def drain(self, timeout: float) -> bool:
         """Take the slot out of service and close it when the last request has ended.
+
+        Where the model hangs nobody waits for it: requests are given up after some seconds.
 
         Args:
             timeout: Seconds to wait for requests; then the model is closed under them
@@ -145,12 +193,26 @@ class Slot:
         Returns:
             Whether every request had ended by itself.
         """
+        self.retire()
+        deadline = time.monotonic() + timeout
+        while not (idle := self._empty(min(_LOOK, deadline - time.monotonic()))):
+            if time.monotonic() >= deadline or self._hangs():
+                self.abandon()
+                break
         with self._condition:
-            self._retired = True
-            idle = self._condition.wait_for(lambda: self._in_flight == 0, timeout)
             if self._closed:
                 return idle
             self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
         self.model.close()
         return idle
+
+    def _empty(self, timeout: float) -> bool:
+        with self._condition:
+            return self._condition.wait_for(lambda: self._in_flight == 0, max(0.0, timeout))
+
+    def _hangs(self) -> bool:
+        tripped = self.watched.trip
+        if tripped is not None and tripped.kind == "hang":
+            return True
+        return self.watched.hanging() is not None

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from andon.errors import NotFound
+from andon.store.agent_actions import AgentActions
+from andon.store.alerts import Alerts
 from andon.store.clock import now
 from andon.store.connections import Connections
 from andon.store.deployment_events import DeploymentEvents
+from andon.store.drift_reports import DriftReferences, DriftReports
 from andon.store.drowsiness_events import DrowsinessEvents
 from andon.store.event_writer import EventWriter
 from andon.store.factory_events import FactoryEvents
@@ -20,16 +23,20 @@ from andon.store.factory_totals import FactoryTotals
 from andon.store.feedback import Feedback
 from andon.store.ids import uuid7
 from andon.store.jobs import Jobs
+from andon.store.leases import Leases
 from andon.store.metrics import Metrics
 from andon.store.model_versions import ModelVersions
+from andon.store.outbox import Outbox
 from andon.store.predictions import Predictions
 from andon.store.records import Event, ModelVersion, Prediction
 from andon.store.rejected_messages import RejectedMessages
+from andon.store.rollouts import Rollouts
 from andon.store.roster import Roster
 from andon.store.schedules import Schedules
 from andon.store.schema import VERSION_TABLE
 from andon.store.tables import workers, workstations
 from andon.store.training_runs import TrainingRuns
+from andon.store.windows import Windows
 from andon.store.writer import GroupWriter
 
 _METRICS = ("accuracy", "avg_confidence", "avg_inference_time", "detection_count")
@@ -79,6 +86,14 @@ class Database(Connections):
         self.feedback = Feedback(self)
         self.training = TrainingRuns(self)
         self.schedules = Schedules(self)
+        self.windows = Windows(self)
+        self.drift_reports = DriftReports(self)
+        self.drift_references = DriftReferences(self)
+        self.alerts = Alerts(self)
+        self.outbox = Outbox(self)
+        self.actions = AgentActions(self)
+        self.rollouts = Rollouts(self)
+        self.leases = Leases(self)
         self.event_writer = EventWriter(
             self,
             {

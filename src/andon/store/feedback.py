@@ -79,6 +79,7 @@ class Asked(msgspec.Struct, frozen=True):
     status: str
     prediction: str | None
     detections: int
+    role: str = "active"
 
 
 class Labelled(msgspec.Struct, frozen=True, array_like=True):
@@ -123,6 +124,7 @@ class Feedback:
                 columns.status,
                 columns.prediction,
                 columns.detection_count,
+                columns.role,
             ).where(columns.id.in_(part))
             with self._connections.read() as connection:
                 found |= {row.id: Asked(*row) for row in connection.execute(query)}

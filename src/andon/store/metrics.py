@@ -1,14 +1,18 @@
 """Measured numbers of versions over time: accuracy, mean confidence, whatever is watched."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from andon.store.clock import now
 from andon.store.connections import Connections
 from andon.store.records import Metric
 from andon.store.tables import performance_metrics
+
+# One pruning transaction may hold up the writer for as long as it takes to delete these.
+_DELETE_AT_ONCE = 5_000
 
 _columns = performance_metrics.c
 
@@ -70,15 +74,74 @@ class Metrics:
         if since is not None:
             query = query.where(_columns.created_at >= since)
         with self._connections.read() as connection:
-            rows = connection.execute(query).all()
-        return [
-            Metric(
-                id=row.id,
-                version_id=row.model_id,
-                name=row.metric_name,
-                value=row.metric_value,
-                details=row._mapping["metadata"],  # noqa: SLF001 - the documented way to a column
-                timestamp=row.created_at,
+            return [_record(row) for row in connection.execute(query)]
+
+    def first(self, version_id: int, name: str) -> Metric | None:
+        """The oldest number of this name of a version, or None."""
+        query = (
+            select(performance_metrics)
+            .where(_columns.model_id == version_id, _columns.metric_name == name)
+            .order_by(_columns.created_at, _columns.id)
+            .limit(1)
+        )
+        with self._connections.read() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else _record(row)
+
+    def series(
+        self, version_ids: Sequence[int], name: str, since: datetime
+    ) -> dict[int, list[tuple[datetime, float]]]:
+        """One number of several versions over time, oldest first, by row id of the version."""
+        query = (
+            select(_columns.model_id, _columns.created_at, _columns.metric_value)
+            .where(
+                _columns.model_id.in_(version_ids),
+                _columns.metric_name == name,
+                _columns.created_at >= since,
             )
-            for row in rows
-        ]
+            .order_by(_columns.created_at, _columns.id)
+        )
+        found: dict[int, list[tuple[datetime, float]]] = {}
+        with self._connections.read() as connection:
+            for version_id, moment, value in connection.execute(query):
+                found.setdefault(version_id, []).append((moment, value))
+        return found
+
+    def prune(self, before: datetime, *, keep: str = "baseline") -> int:
+        """Delete numbers measured before a time.
+
+        Args:
+            before: Older ones go.
+            keep: Names that begin so stay: they are measured once.
+
+        Returns:
+            How many were deleted.
+        """
+        deleted = 0
+        while True:
+            oldest = (
+                select(_columns.id)
+                .where(
+                    _columns.created_at < before,
+                    _columns.metric_name.not_like(f"{keep}%"),
+                )
+                .limit(_DELETE_AT_ONCE)
+            )
+            with self._connections.write() as connection:
+                gone = connection.execute(
+                    delete(performance_metrics).where(_columns.id.in_(oldest))
+                ).rowcount
+            deleted += gone
+            if gone < _DELETE_AT_ONCE:
+                return deleted
+
+
+def _record(row: Any) -> Metric:
+    return Metric(
+        id=row.id,
+        version_id=row.model_id,
+        name=row.metric_name,
+        value=row.metric_value,
+        details=row._mapping["metadata"],  # noqa: SLF001 - the documented way to a column
+        timestamp=row.created_at,
+    )

@@ -309,6 +309,51 @@ class ModelVersions:
                 timestamp=now(),
             )
 
+    def set_threshold(
+        self,
+        model: str,
+        version: int,
+        value: float | None,
+        *,
+        reason: str = "",
+        actor: str = "",
+        action_id: str | None = None,
+    ) -> Event | None:
+        """Set the threshold of a version, and write down why.
+
+        Args:
+            model: Registered model's name.
+            version: Its number.
+            value: 0 to 1; None: the one it came with.
+            reason: For people.
+            actor: Who does it.
+            action_id: Of the agent's action, if it is one.
+
+        Returns:
+            The event; None where the version has this threshold already.
+
+        Raises:
+            NotFound: There is no such version, or it was deleted.
+        """
+        with self.exclusive() as connection:
+            row = _live(connection, model, version)
+            if row.threshold == value:
+                return None
+            _update(connection, row.id, threshold=value)
+            words = ["its own" if one is None else f"{one:g}" for one in (row.threshold, value)]
+            return insert_event(
+                connection,
+                model=model,
+                model_id=row.id,
+                version=version,
+                event_type=EventType.THRESHOLD,
+                reason=f"{words[0]} → {words[1]}: {reason}".removesuffix(": "),
+                previous_version=None,
+                actor=actor,
+                timestamp=now(),
+                action_id=action_id,
+            )
+
     def training_run(self, version_id: int) -> str | None:
         """The id of the training that a version came from, or None."""
         query = (

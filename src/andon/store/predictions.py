@@ -73,6 +73,8 @@ class Predictions:
         label: str | None = None,
         subject: str | None = None,
         status: str | None = None,
+        role: str | None = None,
+        camera: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         before: str | None = None,
@@ -87,6 +89,8 @@ class Predictions:
             label: A class that was detected, or the predicted class.
             subject: Whom or what the caller said the picture shows.
             status: "success" or "error".
+            role: "active", "canary", "shadow" or "compare".
+            camera: The camera, as the caller said it.
             since: Not older than this.
             until: Older than this.
             before: Cursor of the page before.
@@ -101,7 +105,14 @@ class Predictions:
                 hint="Pass on next_cursor of the page before as it is.",
             )
         wanted: list[ColumnElement[bool]] = []
-        for column, value in (("source", source), ("subject", subject), ("status", status)):
+        given = {
+            "source": source,
+            "subject": subject,
+            "status": status,
+            "role": role,
+            "camera": camera,
+        }
+        for column, value in given.items():
             if value is not None:
                 wanted.append(_columns[column] == value)
         if label is not None:

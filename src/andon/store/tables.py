@@ -8,158 +8,93 @@ They are plain tables, not mapped classes: every query is written out in a repos
 SQLAlchemy's object mapper would cost each start a quarter of a second and five megabytes.
 """
 
-from datetime import UTC, datetime
-from typing import Any
-
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
-    Column,
-    DateTime,
-    Dialect,
     Float,
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     String,
     Table,
     Text,
-    TypeDecorator,
 )
 
-
-class Json(TypeDecorator[Any]):
-    """JSON: `jsonb` on PostgreSQL, text on SQLite.
-
-    Python's None is SQL's NULL: a JSON 'null' would be a third kind of nothing.
-    """
-
-    impl = JSON
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> Any:
-        """The column type of this database."""
-        if dialect.name == "postgresql":
-            # The dialect takes 3 MB, which a box with SQLite need not pay.
-            from sqlalchemy.dialects.postgresql import JSONB  # noqa: PLC0415
-
-            return dialect.type_descriptor(JSONB(none_as_null=True))
-        return dialect.type_descriptor(JSON(none_as_null=True))
-
-
-class Timestamp(TypeDecorator[datetime]):
-    """UTC time: `timestamptz` on PostgreSQL, ISO 8601 text with `Z` on SQLite.
-
-    Text keeps raw SQL readable (`sqlite3 andon.db`) and sorts by time.
-    """
-
-    impl = String(32)
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> Any:
-        """The column type of this database."""
-        if dialect.name == "postgresql":
-            return dialect.type_descriptor(DateTime(timezone=True))
-        return dialect.type_descriptor(String(32))
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Refuse naive times: a guess about the zone would be wrong silently."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time without a zone cannot be stored; give it a UTC offset")
-        if dialect.name == "postgresql":
-            return value
-        return iso(value)
-
-    def process_result_value(self, value: Any, _dialect: Dialect) -> datetime | None:
-        """Always an aware UTC `datetime`."""
-        if value is None:
-            return None
-        if isinstance(value, str):
-            return datetime.fromisoformat(value)
-        return value.astimezone(UTC) if isinstance(value, datetime) else None
-
-
-def iso(value: datetime) -> str:
-    """ISO 8601 in UTC with microseconds and `Z`: fixed width, so text order is time order."""
-    return value.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
-
-
-# Every constraint has a name, so that migrations can address it.
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
+from andon.store.columns import Json, Timestamp, iso, may, metadata, must
+from andon.store.watch_tables import (
+    agent_actions,
+    alerts,
+    drift_references,
+    drift_reports,
+    leases,
+    notifications,
+    rollouts,
 )
 
-
-def _must(name: str, kind: Any, *more: Any, **options: Any) -> Column[Any]:
-    """A column that always has a value."""
-    return Column(name, kind, *more, nullable=False, **options)
-
-
-def _may(name: str, kind: Any, *more: Any) -> Column[Any]:
-    """A column that may be empty."""
-    return Column(name, kind, *more, nullable=True)
-
+__all__ = [
+    "Json",
+    "Timestamp",
+    "agent_actions",
+    "alerts",
+    "drift_references",
+    "drift_reports",
+    "iso",
+    "leases",
+    "metadata",
+    "notifications",
+    "rollouts",
+]
 
 # A model people call by name: `pcb`, `heart-disease`, …
 registered_models = Table(
     "registered_models",
     metadata,
-    _must("name", String(64), primary_key=True),
-    _must("task", String(32)),
-    _must("created_at", Timestamp),
+    must("name", String(64), primary_key=True),
+    must("task", String(32)),
+    must("created_at", Timestamp),
 )
 
 # One version of a registered model, its file and its running totals.
 model_versions = Table(
     "model_versions",
     metadata,
-    _must("id", Integer, primary_key=True, autoincrement=True),
-    _must("model_name", String(64), ForeignKey("registered_models.name")),
-    _must("version", Integer),
-    _must("filename", String(255)),
-    _must("file_hash", String(64)),
-    _must("file_size", BigInteger),
-    _must("format", String(16)),
-    _must("status", String(16)),
-    _must("is_active", Boolean, default=False),
-    _must("source", String(16)),
-    _must("notes", Text, default=""),
-    _must("options", Json),
-    _must("description", Json),
-    _must("created_at", Timestamp),
-    _may("deployed_at", Timestamp),
-    _may("deleted_at", Timestamp),
-    _must("damaged", Text, default=""),
-    _may("proof", Json),
-    _must("total_inferences", BigInteger, default=0),
-    _must("total_detections", BigInteger, default=0),
-    _must("total_inference_time", Float, default=0.0),
-    _must("total_confidence", Float, default=0.0),
-    _may("algorithm", String(64)),
-    _may("accuracy", Float),
-    _may("f1_score", Float),
-    _may("precision", Float),
-    _may("recall", Float),
-    _may("roc_auc", Float),
-    _may("hyperparameters", Json),
-    _may("feature_names", Json),
+    must("id", Integer, primary_key=True, autoincrement=True),
+    must("model_name", String(64), ForeignKey("registered_models.name")),
+    must("version", Integer),
+    must("filename", String(255)),
+    must("file_hash", String(64)),
+    must("file_size", BigInteger),
+    must("format", String(16)),
+    must("status", String(16)),
+    must("is_active", Boolean, default=False),
+    must("source", String(16)),
+    must("notes", Text, default=""),
+    must("options", Json),
+    must("description", Json),
+    must("created_at", Timestamp),
+    may("deployed_at", Timestamp),
+    may("deleted_at", Timestamp),
+    must("damaged", Text, default=""),
+    may("proof", Json),
+    must("total_inferences", BigInteger, default=0),
+    must("total_detections", BigInteger, default=0),
+    must("total_inference_time", Float, default=0.0),
+    must("total_confidence", Float, default=0.0),
+    may("algorithm", String(64)),
+    may("accuracy", Float),
+    may("f1_score", Float),
+    may("precision", Float),
+    may("recall", Float),
+    may("roc_auc", Float),
+    may("hyperparameters", Json),
+    may("feature_names", Json),
     # Of trained models, as their file says it: how it was measured (`card`), and what its
     # training data looked like (`reference`).
-    _may("card", Json),
-    _may("reference", Json),
+    may("card", Json),
+    may("reference", Json),
     # The threshold that a person or the agent set since; None is the one it came with.
-    _may("threshold", Float),
+    may("threshold", Float),
     Index("uq_model_versions_model_name_version", "model_name", "version", unique=True),
     # Both of these are partial, which the migrations say: saying it here would load SQLAlchemy's
     # PostgreSQL dialect, 3 MB, on every box with SQLite.
@@ -175,36 +110,36 @@ model_versions = Table(
 predictions = Table(
     "predictions",
     metadata,
-    _must("id", String(36), primary_key=True),
-    _must("model_id", Integer, ForeignKey("model_versions.id")),
-    _must("source", String(16)),
-    _must("role", String(16)),
-    _must("status", String(16)),
-    _must("error", Text, default=""),
-    _may("subject", String(255)),
-    _may("request_id", String(255)),
-    _may("image_name", String(255)),
-    _may("image_hash", String(64)),
-    _may("image_format", String(8)),
-    _may("image_width", Integer),
-    _may("image_height", Integer),
-    _may("features", Json),
-    _may("detections", Json),
-    _may("confidence_scores", Json),
-    _may("raw_scores", Json),
-    _must("detection_count", Integer, default=0),
-    _may("prediction", String(255)),
-    _may("probability", Float),
-    _may("threshold", Float),
-    _must("cached", Boolean, default=False),
-    _must("inference_time", Float, default=0.0),
-    _must("latency_ms", Float, default=0.0),
-    _may("actual", Json),
+    must("id", String(36), primary_key=True),
+    must("model_id", Integer, ForeignKey("model_versions.id")),
+    must("source", String(16)),
+    must("role", String(16)),
+    must("status", String(16)),
+    must("error", Text, default=""),
+    may("subject", String(255)),
+    may("request_id", String(255)),
+    may("image_name", String(255)),
+    may("image_hash", String(64)),
+    may("image_format", String(8)),
+    may("image_width", Integer),
+    may("image_height", Integer),
+    may("features", Json),
+    may("detections", Json),
+    may("confidence_scores", Json),
+    may("raw_scores", Json),
+    must("detection_count", Integer, default=0),
+    may("prediction", String(255)),
+    may("probability", Float),
+    may("threshold", Float),
+    must("cached", Boolean, default=False),
+    must("inference_time", Float, default=0.0),
+    must("latency_ms", Float, default=0.0),
+    may("actual", Json),
     # Of pictures: which camera took it, what is wrong with it ("ok", "dark", …), its statistics.
-    _may("camera", String(64)),
-    _may("camera_state", String(16)),
-    _may("image_stats", Json),
-    _must("created_at", Timestamp),
+    may("camera", String(64)),
+    may("camera_state", String(16)),
+    may("image_stats", Json),
+    must("created_at", Timestamp),
     Index("ix_predictions_model_id_id", "model_id", "id"),
     Index("ix_predictions_image_hash", "image_hash"),
     Index("ix_predictions_created_at", "created_at"),
@@ -219,30 +154,30 @@ predictions = Table(
 feedback = Table(
     "feedback",
     metadata,
-    _must("prediction_id", String(36), primary_key=True),
-    _must("actual", Json),
-    _must("timestamp", Timestamp),
-    _must("received_at", Timestamp),
-    _must("source", String(16)),
-    _must("actor", String(64), default=""),
-    _must("note", Text, default=""),
+    must("prediction_id", String(36), primary_key=True),
+    must("actual", Json),
+    must("timestamp", Timestamp),
+    must("received_at", Timestamp),
+    must("source", String(16)),
+    must("actor", String(64), default=""),
+    must("note", Text, default=""),
 )
 
 # A change of what serves: which version, from which, why, by whom.
 deployment_events = Table(
     "deployment_events",
     metadata,
-    _must("id", Integer, primary_key=True, autoincrement=True),
-    _may("model_id", Integer, ForeignKey("model_versions.id")),
-    _must("model_name", String(64)),
-    _must("model_version", Integer),
-    _must("event_type", String(32)),
-    _must("timestamp", Timestamp),
-    _must("reason", Text, default=""),
-    _may("previous_version", Integer),
-    _must("actor", String(64), default=""),
+    must("id", Integer, primary_key=True, autoincrement=True),
+    may("model_id", Integer, ForeignKey("model_versions.id")),
+    must("model_name", String(64)),
+    must("model_version", Integer),
+    must("event_type", String(32)),
+    must("timestamp", Timestamp),
+    must("reason", Text, default=""),
+    may("previous_version", Integer),
+    must("actor", String(64), default=""),
     # The agent's action that did it, where one did.
-    _may("action_id", String(36)),
+    may("action_id", String(36)),
     Index("ix_deployment_events_model_name_id", "model_name", "id"),
     # Ids only grow, even past deleted rows: others wait for a greater one.
     sqlite_autoincrement=True,
@@ -252,12 +187,12 @@ deployment_events = Table(
 performance_metrics = Table(
     "performance_metrics",
     metadata,
-    _must("id", Integer, primary_key=True, autoincrement=True),
-    _must("model_id", Integer, ForeignKey("model_versions.id")),
-    _must("metric_name", String(64)),
-    _must("metric_value", Float),
-    _may("metadata", Json),
-    _must("created_at", Timestamp),
+    must("id", Integer, primary_key=True, autoincrement=True),
+    must("model_id", Integer, ForeignKey("model_versions.id")),
+    must("metric_name", String(64)),
+    must("metric_value", Float),
+    may("metadata", Json),
+    must("created_at", Timestamp),
     Index("ix_performance_metrics_model_id_created_at", "model_id", "created_at"),
     sqlite_autoincrement=True,
 )
@@ -266,19 +201,19 @@ performance_metrics = Table(
 jobs = Table(
     "jobs",
     metadata,
-    _must("id", String(36), primary_key=True),
-    _must("kind", String(32)),
-    _must("status", String(16)),
-    _must("payload", Json),
-    _may("result", Json),
-    _must("error", Text, default=""),
-    _must("attempts", Integer, default=0),
-    _must("created_at", Timestamp),
-    _must("available_at", Timestamp),
-    _may("started_at", Timestamp),
-    _may("finished_at", Timestamp),
-    _may("lease_until", Timestamp),
-    _must("worker", String(64), default=""),
+    must("id", String(36), primary_key=True),
+    must("kind", String(32)),
+    must("status", String(16)),
+    must("payload", Json),
+    may("result", Json),
+    must("error", Text, default=""),
+    must("attempts", Integer, default=0),
+    must("created_at", Timestamp),
+    must("available_at", Timestamp),
+    may("started_at", Timestamp),
+    may("finished_at", Timestamp),
+    may("lease_until", Timestamp),
+    must("worker", String(64), default=""),
     Index("ix_jobs_status_id", "status", "id"),
     CheckConstraint("status IN ('queued', 'running', 'succeeded', 'failed')", name="status"),
 )
@@ -287,31 +222,31 @@ jobs = Table(
 training_runs = Table(
     "training_runs",
     metadata,
-    _must("id", String(36), primary_key=True),
-    _must("model_name", String(64)),
-    _must("recipe", String(64)),
+    must("id", String(36), primary_key=True),
+    must("model_name", String(64)),
+    must("recipe", String(64)),
     # What was asked: seed, source of the data, tuning budget, …
-    _must("options", Json),
-    _must("status", String(16)),
+    must("options", Json),
+    must("status", String(16)),
     # What it is doing, for people, and the share that is done, 0 to 1.
-    _must("stage", Text, default=""),
-    _must("progress", Float, default=0.0),
-    _must("source", String(16)),
-    _must("actor", String(64), default=""),
-    _must("reason", Text, default=""),
-    _must("error", Text, default=""),
+    must("stage", Text, default=""),
+    must("progress", Float, default=0.0),
+    must("source", String(16)),
+    must("actor", String(64), default=""),
+    must("reason", Text, default=""),
+    must("error", Text, default=""),
     # Everything that was measured; None until there is something.
-    _may("report", Json),
+    may("report", Json),
     # The version that came of it.
-    _may("model_id", Integer, ForeignKey("model_versions.id")),
+    may("model_id", Integer, ForeignKey("model_versions.id")),
     # The machine and process that runs it, and the last time it said so.
-    _must("worker", String(96), default=""),
-    _may("heartbeat_at", Timestamp),
-    _must("cancelled", Boolean, default=False),
-    _may("tracking_id", String(64)),
-    _must("created_at", Timestamp),
-    _may("started_at", Timestamp),
-    _may("finished_at", Timestamp),
+    must("worker", String(96), default=""),
+    may("heartbeat_at", Timestamp),
+    must("cancelled", Boolean, default=False),
+    may("tracking_id", String(64)),
+    must("created_at", Timestamp),
+    may("started_at", Timestamp),
+    may("finished_at", Timestamp),
     # Ids do not tell the order: a scheduled run's follows from the time it was due.
     Index("ix_training_runs_created_at_id", "created_at", "id"),
     Index("ix_training_runs_model_name_created_at_id", "model_name", "created_at", "id"),
@@ -322,196 +257,15 @@ training_runs = Table(
     ),
 )
 
-# What the training data, or a pinned window of answers, looked like: drift is measured from it.
-drift_references = Table(
-    "drift_references",
-    metadata,
-    _must("model_id", Integer, ForeignKey("model_versions.id"), primary_key=True),
-    # "learned" from the first answers, or "pinned" by a person.
-    _must("source", String(16)),
-    # From when to when, and how many answers.
-    _must("span", Json),
-    _must("statistics", Json),
-    _must("actor", String(64), default=""),
-    _must("created_at", Timestamp),
-)
-
-# One look at a window of answers, with its evidence.
-drift_reports = Table(
-    "drift_reports",
-    metadata,
-    _must("id", Integer, primary_key=True, autoincrement=True),
-    _must("report_id", String(36)),
-    _must("model_id", Integer, ForeignKey("model_versions.id")),
-    # "drift", "none" or "unknown" (not enough data).
-    _must("verdict", String(16)),
-    _must("drift_detected", Boolean),
-    _may("drift_score", Float),
-    _must("drifted_features", Json),
-    # Everything that was measured.
-    _must("report", Json),
-    # The page of a full Evidently report, where one was made: a name in the reports folder.
-    _may("report_path", String(255)),
-    _must("created_at", Timestamp),
-    Index("uq_drift_reports_report_id", "report_id", unique=True),
-    Index("ix_drift_reports_model_id_id", "model_id", "id"),
-    sqlite_autoincrement=True,
-)
-
-# Something a person should know of, raised once however often it is seen.
-alerts = Table(
-    "alerts",
-    metadata,
-    _must("id", Integer, primary_key=True, autoincrement=True),
-    _must("alert_id", String(36)),
-    _must("alert_type", String(32)),
-    _must("severity", String(16)),
-    _must("title", String(255)),
-    _must("message", Text),
-    _must("status", String(16)),
-    # What it is about: the same key while one is open is the same alert.
-    _must("group_key", String(255)),
-    _may("model_name", String(64)),
-    _may("model_version", Integer),
-    _must("evidence", Json),
-    # Times it was seen, and the last.
-    _must("occurrences", Integer, default=1),
-    _must("created_at", Timestamp),
-    _must("seen_at", Timestamp),
-    # Looks in a row at which the cause was gone.
-    _must("quiet_looks", Integer, default=0),
-    _must("acknowledged_by", String(64), default=""),
-    _may("acknowledged_at", Timestamp),
-    _must("resolved_by", String(64), default=""),
-    _must("resolution_notes", Text, default=""),
-    _may("resolved_at", Timestamp),
-    Index("uq_alerts_alert_id", "alert_id", unique=True),
-    # One open alert per cause (WHERE status <> 'resolved'; see the migrations).
-    Index("uq_alerts_open", "group_key", unique=True),
-    Index("ix_alerts_status_id", "status", "id"),
-    CheckConstraint("status IN ('active', 'acknowledged', 'resolved')", name="status"),
-    CheckConstraint("severity IN ('info', 'warning', 'critical')", name="severity"),
-    sqlite_autoincrement=True,
-)
-
-# What is to be told, until it is told: the outbox.
-notifications = Table(
-    "notifications",
-    metadata,
-    _must("id", String(36), primary_key=True),
-    _must("channel", String(32)),
-    _must("event", String(64)),
-    _must("data", Json),
-    # "waiting", "sent" or "given_up".
-    _must("status", String(16)),
-    _must("attempts", Integer, default=0),
-    _must("error", Text, default=""),
-    _must("created_at", Timestamp),
-    _must("available_at", Timestamp),
-    _may("sent_at", Timestamp),
-    Index("ix_notifications_status_available_at", "status", "available_at"),
-)
-
-# What the agent decided, who approved it, what became of it, and whether it helped.
-agent_actions = Table(
-    "agent_actions",
-    metadata,
-    _must("id", Integer, primary_key=True, autoincrement=True),
-    _must("action_id", String(36)),
-    _must("action_type", String(32)),
-    _must("risk_level", String(16)),
-    _must("requires_approval", Boolean),
-    # pending, approved, running, succeeded, failed, rejected, expired.
-    _must("status", String(16)),
-    _must("dry_run", Boolean, default=False),
-    _may("model_name", String(64)),
-    _may("model_version", Integer),
-    # data_drift, performance_degradation, prediction_anomaly, low_confidence, data_quality; none
-    # where a person asked for it.
-    _may("issue_type", String(32)),
-    _must("source", String(16)),
-    _must("reason", Text, default=""),
-    _must("parameters", Json),
-    _must("evidence", Json),
-    _may("alert_id", String(36)),
-    # Of the deployment, where the action made one.
-    _may("deployment_event_id", Integer),
-    _must("approvals_needed", Integer, default=0),
-    # Each: by, decision (approve or reject), comment, at.
-    _must("reviews", Json),
-    _must("reviewed_by", String(255), default=""),
-    _must("created_at", Timestamp),
-    _may("expires_at", Timestamp),
-    _may("started_at", Timestamp),
-    _may("executed_at", Timestamp),
-    _may("execution_result", Json),
-    _must("error", Text, default=""),
-    _must("attempts", Integer, default=0),
-    # Whether the number recovered: due when, and what was found.
-    _may("follow_up_at", Timestamp),
-    _may("follow_up", Json),
-    Index("uq_agent_actions_action_id", "action_id", unique=True),
-    Index("ix_agent_actions_status_id", "status", "id"),
-    Index("ix_agent_actions_model_name_id", "model_name", "id"),
-    CheckConstraint(
-        "status IN ('pending', 'approved', 'running', 'succeeded', 'failed', 'rejected', "
-        "'expired')",
-        name="status",
-    ),
-    CheckConstraint("risk_level IN ('low', 'medium', 'high')", name="risk_level"),
-    sqlite_autoincrement=True,
-)
-
-# A candidate version beside the active one: who sees it, and what came of it.
-rollouts = Table(
-    "rollouts",
-    metadata,
-    _must("id", String(36), primary_key=True),
-    _must("model_name", String(64)),
-    # "canary", "shadow" or "compare".
-    _must("mode", String(16)),
-    _must("candidate_id", Integer, ForeignKey("model_versions.id")),
-    _must("baseline_id", Integer, ForeignKey("model_versions.id")),
-    # Share of the subjects that the candidate answers, 0 to 1 (canary).
-    _must("weight", Float),
-    # running, promoted, reverted, stopped.
-    _must("status", String(16)),
-    _must("actor", String(64), default=""),
-    _must("reason", Text, default=""),
-    # The newest judgement, and why it ended.
-    _may("judgement", Json),
-    _must("outcome", Text, default=""),
-    _must("created_at", Timestamp),
-    _must("updated_at", Timestamp),
-    _may("ended_at", Timestamp),
-    # One at a time per model (WHERE status = 'running'; see the migrations).
-    Index("uq_rollouts_running", "model_name", unique=True),
-    Index("ix_rollouts_model_name_created_at", "model_name", "created_at"),
-    CheckConstraint("mode IN ('canary', 'shadow', 'compare')", name="mode"),
-    CheckConstraint("status IN ('running', 'promoted', 'reverted', 'stopped')", name="status"),
-)
-
-# Who does what only one process may do, and until when unless it says so again.
-leases = Table(
-    "leases",
-    metadata,
-    _must("name", String(64), primary_key=True),
-    _must("holder", String(128)),
-    # Grows with every change of hands: a holder that slept finds that it is none any more.
-    _must("token", BigInteger),
-    _must("taken_at", Timestamp),
-    _must("until", Timestamp),
-)
-
 # What is to be done again and again, and when it was last due and done.
 schedules = Table(
     "schedules",
     metadata,
-    _must("name", String(64), primary_key=True),
-    _must("cron", String(64)),
+    must("name", String(64), primary_key=True),
+    must("cron", String(64)),
     # The due time that was last acted on: later ones that passed are made up for, once.
-    _must("last_due_at", Timestamp),
-    _must("updated_at", Timestamp),
+    must("last_due_at", Timestamp),
+    must("updated_at", Timestamp),
 )
 
 # Counted up by the database. SQLite's own row number must be declared as plain INTEGER.
@@ -521,20 +275,20 @@ _Counted = BigInteger().with_variant(Integer(), "sqlite")
 workers = Table(
     "workers",
     metadata,
-    _must("id", String(64), primary_key=True),
-    _must("name", String(255)),
-    _must("created_at", Timestamp),
-    _may("retired_at", Timestamp),
+    must("id", String(64), primary_key=True),
+    must("name", String(255)),
+    must("created_at", Timestamp),
+    may("retired_at", Timestamp),
 )
 
 # The places they work at.
 workstations = Table(
     "workstations",
     metadata,
-    _must("id", String(64), primary_key=True),
-    _must("name", String(255)),
-    _must("created_at", Timestamp),
-    _may("retired_at", Timestamp),
+    must("id", String(64), primary_key=True),
+    must("name", String(255)),
+    must("created_at", Timestamp),
+    may("retired_at", Timestamp),
 )
 
 # What the floor reported, one row per event. Times are whole microseconds since 1970 UTC:
@@ -543,25 +297,25 @@ workstations = Table(
 factory_events = Table(
     "factory_events",
     metadata,
-    _must("id", _Counted, primary_key=True, autoincrement=True),
+    must("id", _Counted, primary_key=True, autoincrement=True),
     # Given by the sender, or made from what identifies the event.
-    _must("event_id", String(64)),
-    _must("timestamp", BigInteger),
-    _must("worker_id", String(64)),
-    _must("workstation_id", String(64)),
-    _must("event_type", String(16)),
-    _must("confidence", Float),
+    must("event_id", String(64)),
+    must("timestamp", BigInteger),
+    must("worker_id", String(64)),
+    must("workstation_id", String(64)),
+    must("event_type", String(16)),
+    must("confidence", Float),
     # Units of a product_count; 0 on states.
-    _must("count", Integer),
-    _must("site_id", String(64)),
-    _may("camera_id", String(64)),
-    _may("model_version", String(64)),
-    _must("source", String(16)),
-    _must("received", BigInteger),
+    must("count", Integer),
+    must("site_id", String(64)),
+    may("camera_id", String(64)),
+    may("model_version", String(64)),
+    must("source", String(16)),
+    must("received", BigInteger),
     # When the state that this event opened ends, as far as is known now; none on counts.
-    _may("until", BigInteger),
+    may("until", BigInteger),
     # When somebody took the event back. It stays, so that a repeat is still a repeat.
-    _may("retracted", BigInteger),
+    may("retracted", BigInteger),
     Index("uq_factory_events_event_id", "event_id", unique=True),
     Index("ix_factory_events_worker_id_timestamp", "worker_id", "timestamp"),
     Index("ix_factory_events_timestamp", "timestamp"),
@@ -572,15 +326,15 @@ factory_totals = Table(
     "factory_totals",
     metadata,
     # Length of the bucket, seconds: 3600 or 86400.
-    _must("width", Integer, primary_key=True),
-    _must("start", BigInteger, primary_key=True),
-    _must("worker_id", String(64), primary_key=True),
-    _must("workstation_id", String(64), primary_key=True),
-    _must("working", BigInteger),
-    _must("idle", BigInteger),
-    _must("absent", BigInteger),
-    _must("units", BigInteger),
-    _must("events", BigInteger),
+    must("width", Integer, primary_key=True),
+    must("start", BigInteger, primary_key=True),
+    must("worker_id", String(64), primary_key=True),
+    must("workstation_id", String(64), primary_key=True),
+    must("working", BigInteger),
+    must("idle", BigInteger),
+    must("absent", BigInteger),
+    must("units", BigInteger),
+    must("events", BigInteger),
     sqlite_with_rowid=False,
 )
 
@@ -588,8 +342,8 @@ factory_totals = Table(
 factory_basis = Table(
     "factory_basis",
     metadata,
-    _must("id", Integer, primary_key=True, autoincrement=False),
-    _must("max_gap", BigInteger),
+    must("id", Integer, primary_key=True, autoincrement=False),
+    must("max_gap", BigInteger),
     CheckConstraint("id = 1", name="one"),
 )
 
@@ -597,18 +351,18 @@ factory_basis = Table(
 drowsiness_events = Table(
     "drowsiness_events",
     metadata,
-    _must("id", _Counted, primary_key=True, autoincrement=True),
-    _must("event_id", String(64)),
-    _must("timestamp", BigInteger),
+    must("id", _Counted, primary_key=True, autoincrement=True),
+    must("event_id", String(64)),
+    must("timestamp", BigInteger),
     # Empty where the sender did not say.
-    _must("driver_id", String(64)),
-    _must("device_id", String(64)),
-    _must("site_id", String(64)),
-    _must("ear_value", Float),
-    _must("is_drowsy", Boolean),
-    _must("duration_ms", Float),
-    _must("source", String(16)),
-    _must("received", BigInteger),
+    must("driver_id", String(64)),
+    must("device_id", String(64)),
+    must("site_id", String(64)),
+    must("ear_value", Float),
+    must("is_drowsy", Boolean),
+    must("duration_ms", Float),
+    must("source", String(16)),
+    must("received", BigInteger),
     Index("uq_drowsiness_events_event_id", "event_id", unique=True),
     Index("ix_drowsiness_events_driver_id_timestamp", "driver_id", "timestamp"),
     Index("ix_drowsiness_events_timestamp", "timestamp"),
@@ -619,16 +373,16 @@ drowsiness_totals = Table(
     "drowsiness_totals",
     metadata,
     # Length of the bucket, seconds: 60, 3600 or 86400.
-    _must("width", Integer, primary_key=True),
-    _must("start", BigInteger, primary_key=True),
-    _must("driver_id", String(64), primary_key=True),
-    _must("events", BigInteger),
-    _must("drowsy", BigInteger),
+    must("width", Integer, primary_key=True),
+    must("start", BigInteger, primary_key=True),
+    must("driver_id", String(64), primary_key=True),
+    must("events", BigInteger),
+    must("drowsy", BigInteger),
     # Millionths.
-    _must("ear_sum", BigInteger),
-    _must("ear_min", BigInteger),
+    must("ear_sum", BigInteger),
+    must("ear_min", BigInteger),
     # Microseconds.
-    _must("duration_sum", BigInteger),
+    must("duration_sum", BigInteger),
     sqlite_with_rowid=False,
 )
 
@@ -637,11 +391,11 @@ drowsiness_totals = Table(
 rejected_messages = Table(
     "rejected_messages",
     metadata,
-    _must("id", _Counted, primary_key=True, autoincrement=True),
-    _must("received_at", Timestamp),
-    _must("topic", Text),
-    _must("payload", Text),
-    _must("reason", Text),
+    must("id", _Counted, primary_key=True, autoincrement=True),
+    must("received_at", Timestamp),
+    must("topic", Text),
+    must("payload", Text),
+    must("reason", Text),
 )
 
 # Columns under the name of their row, for readers outside the repositories.

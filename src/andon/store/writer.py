@@ -368,11 +368,11 @@ _POSTGRESQL_TOTALS = (
 def _totals(rows: Any) -> dict[int, list[float]]:
     """What rows add to their versions: answers, detections, seconds, mean confidences.
 
-    Only successful answers of the active version count; a shadow's answers do not.
+    Only successful answers that somebody got count; a shadow's answers do not.
     """
     totals: dict[int, list[float]] = {}
     for row in rows:
-        if row["status"] != "success" or row["role"] != "active":
+        if row["status"] != "success" or row["role"] not in {"active", "canary"}:
             continue
         total = totals.setdefault(row["model_id"], [0, 0, 0.0, 0.0])
         scores = row["confidence_scores"]

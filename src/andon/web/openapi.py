@@ -15,12 +15,17 @@ from fastapi.openapi.utils import get_openapi
 
 from andon import __version__
 from andon.web import (
+    agent_shapes,
+    alert_shapes,
+    drift_shapes,
     feedback_shapes,
     floor_shapes,
     model_shapes,
+    performance_shapes,
     row_shapes,
     shapes,
     telemetry_shapes,
+    traffic_shapes,
     training_shapes,
 )
 
@@ -46,6 +51,11 @@ _SHAPES = (
     *row_shapes.SHAPES,
     *feedback_shapes.SHAPES,
     *model_shapes.SHAPES,
+    *performance_shapes.SHAPES,
+    *drift_shapes.SHAPES,
+    *alert_shapes.SHAPES,
+    *agent_shapes.SHAPES,
+    *traffic_shapes.SHAPES,
     *training_shapes.SHAPES,
     *floor_shapes.SHAPES,
     *telemetry_shapes.SHAPES,
@@ -57,6 +67,18 @@ TAGS = [
     {
         "name": "feedback",
         "description": "What answers should have been, and how well versions do by it.",
+    },
+    {
+        "name": "watching",
+        "description": "How the models do: performance, drift, cameras, trends, and the alerts.",
+    },
+    {
+        "name": "agent",
+        "description": "What Andon decided to do about it, and what people say to that.",
+    },
+    {
+        "name": "traffic",
+        "description": "Who sees a candidate: canary, shadow, compare, and replays beforehand.",
     },
     {"name": "training", "description": "Train a model again, watch it, read how it was measured."},
     {"name": "predictions", "description": "The log of every answer, and its pictures."},

@@ -60,6 +60,21 @@ class SentRows(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     version: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
 
 
+class ComparedRowSide(msgspec.Struct, kw_only=True):
+    """What one version said to the row."""
+
+    version: VersionNumber
+    prediction: Value
+    probability: Probability
+
+
+class RowComparison(msgspec.Struct, kw_only=True):
+    """Two versions on one row: `model_a` is the active one."""
+
+    model_a: ComparedRowSide
+    model_b: ComparedRowSide
+
+
 class RowPrediction(msgspec.Struct, kw_only=True):
     """The answer to one row. It is in the log by the time it is sent."""
 
@@ -90,6 +105,9 @@ class RowPrediction(msgspec.Struct, kw_only=True):
         ]
         | UnsetType
     ) = UNSET
+    comparison: (
+        Annotated[RowComparison, Meta(description="While the traffic is compared.")] | UnsetType
+    ) = UNSET
 
     @classmethod
     def of(cls, answer: RowAnswer) -> "RowPrediction":
@@ -106,6 +124,9 @@ class RowPrediction(msgspec.Struct, kw_only=True):
             threshold=answer.threshold,
             timestamp=answer.timestamp,
             explanation=UNSET if answer.explanation is None else answer.explanation,
+            comparison=UNSET
+            if answer.comparison is None
+            else msgspec.convert(answer.comparison, RowComparison),
         )
 
 
@@ -118,6 +139,10 @@ class RowResult(msgspec.Struct, kw_only=True):
     probability: Probability
     probabilities: ByClass
     prediction_id: Annotated[str, Meta(description="UUIDv7 of the log row.")]
+    model_version: (
+        Annotated[VersionNumber, Meta(description="Where another version answered this row.")]
+        | UnsetType
+    ) = UNSET
 
 
 class RowProblem(msgspec.Struct, kw_only=True, omit_defaults=True):

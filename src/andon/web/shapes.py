@@ -27,6 +27,22 @@ VersionNumber = Annotated[int, Meta(description="Version number; shown to people
 ModelName = Annotated[str, Meta(description="Registered model.", examples=["pcb"])]
 
 
+class ComparedSide(msgspec.Struct, kw_only=True):
+    """What one version said to the picture."""
+
+    version: VersionNumber
+    detections: Annotated[int, Meta(description="How many.")]
+    avg_confidence: Annotated[float, Meta(description="Mean confidence; 0 without detections.")]
+    inference_time: Seconds
+
+
+class Comparison(msgspec.Struct, kw_only=True):
+    """Two versions on one picture: `model_a` is the active one."""
+
+    model_a: ComparedSide
+    model_b: ComparedSide
+
+
 class PredictionAnswer(msgspec.Struct, kw_only=True):
     """The answer to one picture. It is in the log by the time it is sent."""
 
@@ -57,6 +73,34 @@ class PredictionAnswer(msgspec.Struct, kw_only=True):
     anomaly: (
         Annotated[float, Meta(description="Highest cell score, of an anomaly model.")] | UnsetType
     ) = UNSET
+    camera: (
+        Annotated[str, Meta(description="The camera, where the request names it.")] | UnsetType
+    ) = UNSET
+    camera_state: (
+        Annotated[
+            str,
+            Meta(
+                description="ok, dark, bright, frozen, size or blurred: what the picture itself "
+                "is like.",
+                examples=["ok"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    camera_problems: (
+        Annotated[list[str], Meta(description="What is wrong with the picture, in sentences.")]
+        | UnsetType
+    ) = UNSET
+    reliable: Annotated[
+        bool,
+        Meta(
+            description="false where something is wrong with the picture: no detections are then "
+            "not no defects."
+        ),
+    ] = True
+    comparison: (
+        Annotated[Comparison, Meta(description="While the traffic is compared.")] | UnsetType
+    ) = UNSET
 
     @classmethod
     def of(cls, answer: Answer) -> "PredictionAnswer":
@@ -78,6 +122,13 @@ class PredictionAnswer(msgspec.Struct, kw_only=True):
             latency_ms=answer.latency_ms,
             classes=answer.classes or UNSET,
             anomaly=UNSET if answer.anomaly is None else answer.anomaly,
+            camera=UNSET if answer.camera is None else answer.camera,
+            camera_state=UNSET if answer.camera_state is None else answer.camera_state,
+            camera_problems=list(answer.camera_problems) or UNSET,
+            reliable=answer.reliable,
+            comparison=UNSET
+            if answer.comparison is None
+            else msgspec.convert(answer.comparison, Comparison),
         )
 
 
@@ -101,7 +152,13 @@ class LoggedPrediction(msgspec.Struct, kw_only=True):
     status: Literal["success", "error"]
     error: Annotated[str, Meta(description="Why there is no answer; empty on success.")]
     source: Annotated[str, Meta(description="Where it came from: api, job, cli, …")]
-    role: Annotated[str, Meta(description="active, or compare for a version that was named.")]
+    role: Annotated[
+        str,
+        Meta(
+            description="active; canary or shadow for a candidate's; compare for a version that "
+            "was named or is compared."
+        ),
+    ]
     subject: Annotated[str | None, Meta(description="What was inspected, as the caller names it.")]
     request_id: Annotated[str | None, Meta(description="The caller's own id.")]
     image_name: str | None
@@ -127,6 +184,14 @@ class LoggedPrediction(msgspec.Struct, kw_only=True):
     latency_ms: Milliseconds
     image_url: Annotated[str | None, Meta(description="With boxes drawn; null without picture.")]
     picture_url: Annotated[str | None, Meta(description="As uploaded; null without picture.")]
+    camera: Annotated[str | None, Meta(description="The camera, where the request named it.")]
+    camera_state: Annotated[
+        str | None,
+        Meta(description="ok, dark, bright, frozen, size or blurred; null where nobody looked."),
+    ]
+    image_stats: Annotated[
+        dict[str, Any] | None, Meta(description="What was measured of the picture itself.")
+    ]
 
     @classmethod
     def of(cls, row: Prediction) -> "LoggedPrediction":
@@ -159,6 +224,9 @@ class LoggedPrediction(msgspec.Struct, kw_only=True):
             latency_ms=row.latency_ms,
             image_url=quote(image_url(row.id, row.image_name or "")) if picture else None,
             picture_url=f"/api/predictions/{row.id}/image" if picture else None,
+            camera=row.camera,
+            camera_state=row.camera_state,
+            image_stats=row.image_stats,
         )
 
 
@@ -198,6 +266,7 @@ class Model(msgspec.Struct, kw_only=True):
     proof: Annotated[
         dict[str, Any] | None, Meta(description="What proving it measured before it served.")
     ]
+    threshold: Annotated[float | None, Meta(description="Set since; null: the one it came with.")]
 
     @classmethod
     def of(cls, version: ModelVersion, *, loaded: bool) -> "Model":
@@ -227,6 +296,7 @@ class Model(msgspec.Struct, kw_only=True):
             description=version.description,
             options=version.options,
             proof=version.proof,
+            threshold=version.threshold,
         )
 
 
@@ -269,6 +339,7 @@ class DeploymentEvent(msgspec.Struct, kw_only=True):
     reason: str
     previous_version: int | None
     actor: str
+    action_id: Annotated[str | None, Meta(description="The agent's action, if it was one.")]
 
     @classmethod
     def of(cls, event: Event) -> "DeploymentEvent":
@@ -282,6 +353,7 @@ class DeploymentEvent(msgspec.Struct, kw_only=True):
             reason=event.reason,
             previous_version=event.previous_version,
             actor=event.actor,
+            action_id=event.action_id,
         )
 
 
@@ -372,15 +444,6 @@ class Ready(msgspec.Struct):
 
     ready: bool
     reason: Annotated[str, Meta(description="Why not; empty when ready.")]
-
-
-class ComparedSide(msgspec.Struct, kw_only=True):
-    """What one version said to the picture."""
-
-    version: VersionNumber
-    detections: Annotated[int, Meta(description="How many.")]
-    avg_confidence: Annotated[float, Meta(description="Mean confidence; 0 without detections.")]
-    inference_time: Seconds
 
 
 class Compared(msgspec.Struct, kw_only=True):

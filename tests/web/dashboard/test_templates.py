@@ -6,13 +6,36 @@ from typing import get_args, get_origin, get_type_hints
 import msgspec
 import pytest
 from jinja2 import meta, nodes
-from tests.web.dashboard import scenes, training_scenes
+from tests.web.dashboard import (
+    scenes,
+    scenes_acting,
+    scenes_drift,
+    scenes_watching,
+    training_scenes,
+)
 
-from andon.web.dashboard import contexts, training_contexts
+from andon.web.dashboard import (
+    acting_contexts,
+    contexts,
+    traffic_contexts,
+    training_contexts,
+    watching_contexts,
+)
 from andon.web.dashboard.rendering import STATIC_DIR, TEMPLATES_DIR, environment, render
 
-SCENES = {**scenes.SCENES, **training_scenes.SCENES}
-PAGES = (*contexts.PAGES, *training_contexts.PAGES)
+SCENES = {
+    **scenes.SCENES,
+    **training_scenes.SCENES,
+    **scenes_watching.SCENES,
+    **scenes_drift.SCENES,
+    **scenes_acting.SCENES,
+}
+CONTEXTS = (contexts, training_contexts, traffic_contexts, watching_contexts, acting_contexts)
+PAGES = tuple(
+    page
+    for module in (contexts, training_contexts, watching_contexts, acting_contexts)
+    for page in module.PAGES
+)
 
 _VOID = {"meta", "link", "img", "input", "br", "hr"}
 scene = pytest.mark.parametrize("page", SCENES.values(), ids=SCENES.keys())
@@ -178,7 +201,7 @@ def _variables(template: str) -> set[str]:
 
 def test_every_field_of_a_context_is_explained():
     """The second part of each `Annotated` type says what the field means."""
-    for kind in (*vars(contexts).values(), *vars(training_contexts).values()):
+    for kind in [kind for module in CONTEXTS for kind in vars(module).values()]:
         if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
             continue
         hints = get_type_hints(kind, include_extras=True)
@@ -195,4 +218,6 @@ def test_every_template_is_a_page_or_a_part():
         "base.html",
         "parts.html",
         "parts_training.html",
+        "parts_watching.html",
+        "parts_acting.html",
     }

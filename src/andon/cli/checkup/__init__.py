@@ -8,7 +8,16 @@ something is wrong, the next step.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from andon.cli.checkup import floor, machine, model_files, server, storage, training, variables
+from andon.cli.checkup import (
+    floor,
+    machine,
+    model_files,
+    server,
+    storage,
+    training,
+    variables,
+    watching,
+)
 from andon.cli.checkup.finding import Finding, State
 
 if TYPE_CHECKING:
@@ -25,4 +34,5 @@ def examine(settings: "Settings") -> Iterator[Finding]:
     yield from model_files.examine(settings)
     yield from floor.examine(settings)
     yield from training.examine(settings)
+    yield from watching.examine(settings)
     yield from server.examine(settings)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 
 import msgspec
 from fastapi import APIRouter
@@ -19,7 +20,11 @@ from andon.web.shapes import Alive, Check, Health, Ready, reply
 _CHECK_SECONDS = 2.0
 
 # Requests can be answered all the same.
-_NOT_FOR_REQUESTS = {"disk", "mqtt"}
+_NOT_FOR_REQUESTS = {"disk", "mqtt", "watch", "alerts"}
+
+# Nobody has looked for so many intervals, and at least for so long: nobody watches.
+_INTERVALS = 3
+_UNWATCHED = timedelta(seconds=90)
 
 _GOOD = Check(ok=True, detail="")
 
@@ -37,7 +42,8 @@ def router(platform: Platform) -> APIRouter:
         """Always 200 while the process answers; `status` and `checks` say how it is.
 
         `healthy`: operational with an active model, whichever it is. `no_model`: none is active.
-        `degraded`: an active model is not loaded, or something it depends on fails.
+        `degraded`: an active model is not loaded, a critical alert is open, nobody watches, or
+        something it depends on fails.
         `active_model` is about the default model.
         """
         checks = await look(platform)
@@ -97,6 +103,8 @@ async def look(platform: Platform) -> dict[str, Check]:
         "database": lambda: _database(platform),
         "models": lambda: _models(platform),
         "disk": lambda: _disk(platform),
+        "watch": lambda: _watch(platform),
+        "alerts": lambda: _alerts(platform),
     }
     mqtt = platform.mqtt
     if mqtt is not None:
@@ -141,6 +149,39 @@ def _disk(platform: Platform) -> str:
     if free >= settings.min_free_bytes:
         return ""
     return f"{free // 1024**2} MB of disk are free; pictures are no longer kept."
+
+
+def _watch(platform: Platform) -> str:
+    status = platform.watch.status()
+    if not status.enabled:
+        return ""
+    if not status.holder:
+        return "No server watches the models."
+    if status.problem:
+        # Which, not what: health is open to strangers, and problems name paths and hosts.
+        return f"Watching does not work in part: {', '.join(sorted(status.problems))}."
+    longest = max(_UNWATCHED, timedelta(seconds=_INTERVALS * platform.settings.monitor_interval))
+    begin = max((one for one in (status.last_look, status.since) if one is not None), default=None)
+    if begin is not None and now() - begin > longest:
+        return f"Nobody has looked at the models since {begin:%Y-%m-%d %H:%M:%S} UTC."
+    return ""
+
+
+def _alerts(platform: Platform) -> str:
+    try:
+        counts = platform.db.alerts.counts()
+    except AndonError:
+        # The database check says it.
+        return ""
+    critical = sum(
+        count
+        for (severity, status), count in counts.items()
+        if severity == "critical" and status != "resolved"
+    )
+    if not critical:
+        return ""
+    are = "1 critical alert is" if critical == 1 else f"{critical} critical alerts are"
+    return f"{are} open; /alerts shows what to do."
 
 
 async def _totals(platform: Platform) -> tuple[int | None, int]:

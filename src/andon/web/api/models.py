@@ -247,11 +247,7 @@ def _changing(routes: APIRouter, platform: Platform) -> None:
         """Go back to the version that served before. 409 when there is none."""
         wish = wish or Rollback()
         model = known_model(platform, wish.model)
-        before = platform.db.models.active(model)
-        now_active = platform.deployments.rollback(
-            model, wish.reason or "Rolled back over HTTP", "api"
-        )
-        left = before.version if before else now_active.version
+        left, now_active = platform.rollback(model, wish.reason or "Rolled back over HTTP", "api")
         return reply(
             RolledBack(
                 message=f"Model rolled back from v{left} to v{now_active.version}",

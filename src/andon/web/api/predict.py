@@ -20,6 +20,7 @@ from andon.errors import (
 )
 from andon.platform import Platform
 from andon.registry.names import clean_filename
+from andon.serving.cameras import MAX_CAMERA
 from andon.web import openapi
 from andon.web.api import rows
 from andon.web.multipart import OVERHEAD_BYTES, Form, FormLimits, Upload, read_form
@@ -53,6 +54,12 @@ _FIELDS: dict[str, dict[str, Any]] = {
         "type": "string",
         "maxLength": 255,
         "description": "Your own id, kept in the log.",
+    },
+    "camera": {
+        "type": "string",
+        "maxLength": MAX_CAMERA,
+        "description": "The camera that took it, e.g. line-2. Whether one is frozen is known only "
+        "of cameras that are named.",
     },
 }
 _OK = [(b"content-type", b"application/json")]
@@ -180,6 +187,7 @@ class Predict:
             "threshold": number("threshold", fields.get("threshold")),
             "subject": short_text("subject", fields.get("subject")),
             "request_id": short_text("request_id", fields.get("request_id")),
+            "camera": short_text("camera", fields.get("camera"), limit=MAX_CAMERA),
         }
         if yes_or_no("async", fields.get("async"), default=False):
             return 202, await self._later(picture, wish)

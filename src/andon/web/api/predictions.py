@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from andon.errors import NotFound
 from andon.platform import Platform
+from andon.serving.cameras import MAX_CAMERA
 from andon.web import openapi, pictures
 from andon.web.parameters import NO_NUL, Moment, known_model
 from andon.web.shapes import LoggedPrediction, PredictionPage, reply
@@ -52,6 +53,13 @@ def router(platform: Platform) -> APIRouter:
         subject: Annotated[
             str | None, Query(max_length=255, pattern=NO_NUL, description="What was inspected.")
         ] = None,
+        role: Annotated[
+            Literal["active", "canary", "shadow", "compare"] | None,
+            Query(description="As what the version answered; shadows answer nobody."),
+        ] = None,
+        camera: Annotated[
+            str | None, Query(max_length=MAX_CAMERA, pattern=NO_NUL, description="The camera.")
+        ] = None,
         since: Annotated[
             Moment | None, Query(description="Not older than this; with a UTC offset or Z.")
         ] = None,
@@ -71,6 +79,8 @@ def router(platform: Platform) -> APIRouter:
             label=label,
             subject=subject,
             status=status,
+            role=role,
+            camera=camera,
             since=_utc(since),
             until=_utc(until),
             before=cursor.lower() if cursor else None,

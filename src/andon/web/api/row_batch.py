@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter
+from msgspec import UNSET
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.routing import Route
@@ -123,6 +124,9 @@ class PredictBatch:
                         probability=one.probability,
                         probabilities=one.probabilities,
                         prediction_id=one.prediction_id,
+                        model_version=UNSET
+                        if one.model_version == first.model_version
+                        else one.model_version,
                     )
                 )
             else:

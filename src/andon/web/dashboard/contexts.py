@@ -11,6 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
+from andon.web.dashboard.traffic_contexts import TrafficPanel
+
 Color = Literal["green", "yellow", "red"]
 
 
@@ -34,6 +36,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
 
     text: Annotated[str, "A full sentence naming the object."]
     since: Annotated[datetime | None, "When it began, or None where that is not known."] = None
+    href: Annotated[str, "Where it is looked at or mended; empty where there is no such page."] = ""
 
 
 class Lamp(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +48,7 @@ class Lamp(msgspec.Struct, frozen=True, kw_only=True):
     reasons: Annotated[tuple[Reason, ...], "Why, most important first."] = ()
     since: Annotated[datetime | None, "Since when it is so."] = None
     step: Annotated[Step | None, "The one next step, or None where nothing is to be done."] = None
+    count: Annotated[int, "Open alerts and actions that wait for a person, for the page head."] = 0
 
 
 class Shell(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,8 +56,8 @@ class Shell(msgspec.Struct, frozen=True, kw_only=True):
 
     page: Annotated[
         str,
-        "Which navigation entry is current: overview, inspect, models, training, floor, drivers or "
-        "none.",
+        "Which navigation entry is current: overview, inspect, models, watch, training, floor, "
+        "drivers or none.",
     ]
     title: Annotated[str, "Title of the page."]
     model: Annotated[str, "Registered model the page is about."]
@@ -117,6 +121,8 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     height: Annotated[int, "Pixels of the picture; 0 when unknown."]
     found: Annotated[tuple[Found, ...], "What is drawn over it."]
     href: Annotated[str, "The page that shows it."]
+    camera: Annotated[str, "The camera it came from; empty where nobody said."] = ""
+    sick: Annotated[str, "What is wrong with its picture, a sentence; empty when nothing is."] = ""
 
 
 class EventLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +133,7 @@ class EventLine(msgspec.Struct, frozen=True, kw_only=True):
     reason: Annotated[str, "Why, in the words of whoever did it; may be empty."]
     actor: Annotated[str, "Who did it, or which way it came, as a phrase; may be empty."]
     when: Annotated[datetime, "UTC."]
+    href: Annotated[str, "The page with all its evidence; empty where there is none."] = ""
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
@@ -337,7 +344,9 @@ class Gallery(msgspec.Struct, frozen=True, kw_only=True):
     newer: Annotated[str, "Query string of the first page; empty when this is it."]
     label: Annotated[str, "Only inspections with this label; empty: all."]
     labels: Annotated[tuple[str, ...], "Labels to choose from."]
-    only: Annotated[str, "all, found (with detections), none (without) or failed."]
+    only: Annotated[
+        str, "all, found (with detections), none (without), camera (not judged) or failed."
+    ]
     filtered: Annotated[bool, "Whether any filter is set."]
 
 
@@ -373,6 +382,7 @@ class ModelsPage(msgspec.Struct, frozen=True, kw_only=True):
     events: Annotated[tuple[EventLine, ...], "Deployment events, newest first."]
     max_bytes: Annotated[int, "Largest model file accepted, bytes."]
     watch_folder: Annotated[str, "Folder that deploys what is dropped into it; empty when off."]
+    traffic: Annotated[TrafficPanel | None, "Who answers; None where that is not told."] = None
 
 
 class VersionPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -389,6 +399,7 @@ class VersionPage(msgspec.Struct, frozen=True, kw_only=True):
     warnings: Annotated[tuple[str, ...], "Sentences to read before trusting it."]
     card: Annotated[str, "The model card as HTML; empty when there is none."]
     events: Annotated[tuple[EventLine, ...], "Deployment events of this version, newest first."]
+    traffic: Annotated[TrafficPanel | None, "Who answers; None where that is not told."] = None
 
 
 class FloorPage(msgspec.Struct, frozen=True, kw_only=True):

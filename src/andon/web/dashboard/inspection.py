@@ -14,7 +14,7 @@ from andon.runtimes.images import decode
 from andon.store.records import ModelVersion, Prediction
 from andon.web.dashboard import reading, state
 from andon.web.dashboard.contexts import Gallery, InspectPage, Shown
-from andon.web.dashboard.wording import at_least
+from andon.web.dashboard.wording import at_least, unjudged
 
 # What a slider can reach down to; runtimes drop candidates below it.
 FLOOR = 0.05
@@ -22,7 +22,7 @@ PAGE = 24
 # A filter that few inspections pass looks at so many before it gives up for this page.
 LOOK_AT_MOST = 2_000
 _STEP = 200
-FILTERS = ("all", "found", "none", "failed")
+FILTERS = ("all", "found", "none", "camera", "failed")
 
 
 def page(
@@ -118,7 +118,7 @@ def gallery(
     labels: tuple[str, ...] = (),
 ) -> Gallery:
     """One page of past inspections, newest first."""
-    status = "error" if only == "failed" else "success" if only in {"found", "none"} else None
+    status = "error" if only == "failed" else "success" if only != "all" else None
     rows: list[Prediction] = []
     cursor: str | None = before or None
     looked = 0
@@ -153,7 +153,10 @@ def _passes(row: Prediction, only: str) -> bool:
     if only == "found":
         return bool(row.detections)
     if only == "none":
-        return not row.detections
+        # A picture that could not be judged is not one without defects.
+        return not row.detections and not unjudged(row.camera_state)
+    if only == "camera":
+        return bool(unjudged(row.camera_state))
     return True
 
 

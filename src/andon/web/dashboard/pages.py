@@ -7,9 +7,10 @@ failed requests with `render_problem` and its sign-in route with `render_login`.
 from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Request
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse
 from starlette.responses import Response
 
 from andon import __version__
@@ -20,15 +21,23 @@ from andon.web.dashboard.rendering import STATIC_DIR, respond
 
 if TYPE_CHECKING:
     from andon.web.dashboard import (
+        action_page,
+        activity,
+        alerts,
+        approvals,
+        drift,
         drivers,
         floor,
         inspection,
         overview,
+        performance,
         reading,
+        replay_page,
         rows,
         rows_inspection,
         rows_overview,
         training,
+        trends,
         versions,
     )
     from andon.web.dashboard.training_contexts import RowInspectPage
@@ -46,15 +55,23 @@ else:
         def __getattr__(self, name: str) -> Any:
             return getattr(import_module(self._module), name)
 
+    action_page = _Pages("action_page")
+    activity = _Pages("activity")
+    alerts = _Pages("alerts")
+    approvals = _Pages("approvals")
+    drift = _Pages("drift")
     drivers = _Pages("drivers")
     floor = _Pages("floor")
     inspection = _Pages("inspection")
     overview = _Pages("overview")
+    performance = _Pages("performance")
     reading = _Pages("reading")
+    replay_page = _Pages("replay_page")
     rows = _Pages("rows")
     rows_inspection = _Pages("rows_inspection")
     rows_overview = _Pages("rows_overview")
     training = _Pages("training")
+    trends = _Pages("trends")
     versions = _Pages("versions")
 
 __all__ = ["STATIC_DIR", "render_login", "render_problem", "router"]
@@ -64,6 +81,8 @@ Short = Annotated[str, Query(max_length=255)]
 Since = Annotated[str, Query(alias="from", max_length=64)]
 Until = Annotated[str, Query(alias="to", max_length=64)]
 PredictionId = Annotated[str, Query(max_length=64)]
+Number = Annotated[int | None, Query(ge=1, le=2**31 - 1)]
+Kind = Annotated[str, Query(alias="type", max_length=64)]
 RunId = Annotated[str, Query(max_length=64)]
 
 _HEADINGS = {
@@ -83,31 +102,34 @@ def router(platform: Platform) -> APIRouter:
     """The pages. None of them is part of the documented API."""
     routes = APIRouter(include_in_schema=False)
     _pages(routes, platform)
+    _watching(routes, platform)
+    _acting(routes, platform)
     _training(routes, platform)
     _floor(routes, platform)
     _pieces(routes, platform)
     return routes
 
 
-def _pages(routes: APIRouter, platform: Platform) -> None:
-    def named(model: str) -> str:
-        """The model a page is about.
+def _named(platform: Platform, model: str) -> str:
+    """The model a page is about.
 
-        Raises:
-            NotFound: There is no such model.
-        """
-        if not model:
-            return reading.chosen_model(platform)
-        if model == platform.settings.default_model:
-            return model
-        if model not in platform.db.models.names():
-            raise NotFound(f"There is no model called {model}.", hint="Models lists what there is.")
+    Raises:
+        NotFound: There is no such model.
+    """
+    if not model:
+        return reading.chosen_model(platform)
+    if model == platform.settings.default_model:
         return model
+    if model not in platform.db.models.names():
+        raise NotFound(f"There is no model called {model}.", hint="Models lists what there is.")
+    return model
 
+
+def _pages(routes: APIRouter, platform: Platform) -> None:
     @routes.get("/")
     def show_overview(model: ModelName = "") -> HTMLResponse:
         """Is the line running, and how."""
-        name = named(model)
+        name = _named(platform, model)
         if rows.is_rows(platform, name):
             return respond(rows_overview.page(platform, name))
         return respond(overview.page(platform, name))
@@ -121,7 +143,7 @@ def _pages(routes: APIRouter, platform: Platform) -> None:
         only: Short = "all",
     ) -> HTMLResponse:
         """Put a picture or a row in, see the answer, look back."""
-        name = rows_inspection.model_of(platform, id) or named(model)
+        name = rows_inspection.model_of(platform, id) or _named(platform, model)
         context: RowInspectPage | InspectPage
         if rows.is_rows(platform, name):
             context = rows_inspection.page(platform, name, shown_id=id, before=before)
@@ -134,7 +156,7 @@ def _pages(routes: APIRouter, platform: Platform) -> None:
     @routes.get("/models")
     def show_models(model: ModelName = "") -> HTMLResponse:
         """Which versions there are, which one serves, and how to change that."""
-        name = named(model)
+        name = _named(platform, model)
         if rows.is_rows(platform, name):
             return respond(rows.page(platform, name))
         return respond(versions.page(platform, name))
@@ -144,10 +166,74 @@ def _pages(routes: APIRouter, platform: Platform) -> None:
         version: Annotated[int, Path(ge=1, le=2**31 - 1)], model: ModelName = ""
     ) -> HTMLResponse:
         """Everything known about one version."""
-        name = named(model)
+        name = _named(platform, model)
         if rows.is_rows(platform, name):
             return respond(rows.version_page(platform, name, version))
         return respond(versions.version_page(platform, name, version))
+
+
+def _watching(routes: APIRouter, platform: Platform) -> None:
+    @routes.get("/performance")
+    def show_performance(
+        model: ModelName = "", version: Number = None, window: ModelName = ""
+    ) -> HTMLResponse:
+        """How well a version does."""
+        name = _named(platform, model)
+        return respond(performance.page(platform, name, version=version, window=window))
+
+    @routes.get("/drift")
+    def show_drift(model: ModelName = "", before: PredictionId = "") -> HTMLResponse:
+        """Whether what comes in, or what is answered, has changed."""
+        return respond(drift.page(platform, _named(platform, model), before=before))
+
+    @routes.get("/trends")
+    def show_trends(model: ModelName = "", days: ModelName = "") -> HTMLResponse:
+        """How it went over weeks."""
+        return respond(trends.page(platform, _named(platform, model), days=days))
+
+
+def _acting(routes: APIRouter, platform: Platform) -> None:
+    @routes.get("/approvals")
+    def show_approvals(before: PredictionId = "") -> HTMLResponse:
+        """What waits for a person, and what was decided."""
+        return respond(approvals.page(platform, before=before.lower()))
+
+    @routes.get("/activity")
+    def show_activity(
+        status: Short = "", kind: Kind = "", model: ModelName = "", before: PredictionId = ""
+    ) -> HTMLResponse:
+        """Everything the agent did, and what came of it."""
+        return respond(
+            activity.page(platform, status=status, kind=kind, model=model, before=before.lower())
+        )
+
+    @routes.get("/actions/{action_id}")
+    def show_action(action_id: Annotated[str, Path(max_length=64)]) -> HTMLResponse:
+        """One action with all its evidence."""
+        return respond(action_page.page(platform, action_id.lower()))
+
+    @routes.get("/rollbacks/{event_id}")
+    def show_rollback(event_id: Annotated[int, Path(ge=1, le=2**31 - 1)]) -> Response:
+        """One change back that nobody proposed, with the numbers of both versions."""
+        event = action_page.find_event(platform, event_id)
+        if event.action_id:
+            return RedirectResponse(f"/actions/{quote(event.action_id)}", 303)
+        return respond(action_page.rollback_page(platform, event_id))
+
+    @routes.get("/alerts")
+    def show_alerts(
+        severity: Short = "", model: ModelName = "", before: PredictionId = ""
+    ) -> HTMLResponse:
+        """What is open, the gravest first, and what was."""
+        return respond(alerts.page(platform, severity=severity, model=model, before=before.lower()))
+
+    @routes.get("/replays/{job_id}")
+    def show_replay(
+        job_id: Annotated[str, Path(max_length=64)],
+        start: Annotated[int, Query(ge=0, le=10_000)] = 0,
+    ) -> HTMLResponse:
+        """Which stored answers another version would flip."""
+        return respond(replay_page.page(platform, job_id.lower(), start=start))
 
 
 def _training(routes: APIRouter, platform: Platform) -> None:

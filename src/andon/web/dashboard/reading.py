@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote
 
 from andon import __version__
 from andon.errors import AndonError
@@ -10,7 +11,7 @@ from andon.store.deployment_events import EventType
 from andon.store.model_versions import split_stage_reason
 from andon.store.records import Event, ModelVersion, Prediction
 from andon.web.dashboard.contexts import EventLine, Found, Inspection, Lamp, Shell, Version
-from andon.web.dashboard.wording import by, score, verdict
+from andon.web.dashboard.wording import by, score, sick, unjudged, verdict
 
 INKS = 8
 
@@ -116,6 +117,8 @@ def inspection(platform: Platform, row: Prediction, labels: tuple[str, ...]) -> 
         ok=ok,
         count=len(row.detections),
         verdict=_said(row) if ok else row.error or "The inspection failed.",
+        camera=row.camera or "",
+        sick=sick(row.camera_state) if ok else "",
         picture=picture_url(platform, row) if ok else "",
         width=row.image_width or 0,
         height=row.image_height or 0,
@@ -125,7 +128,12 @@ def inspection(platform: Platform, row: Prediction, labels: tuple[str, ...]) -> 
 
 
 def _said(row: Prediction) -> str:
-    """The result in words, by what kind of answer it is."""
+    """The result in words, by what kind of answer it is.
+
+    From a picture that shows nothing it does not follow that there is nothing.
+    """
+    if not row.detections and (why := unjudged(row.camera_state)):
+        return why
     if row.prediction is not None and not row.detections:
         return f"{row.prediction} {score(row.probability)}"
     if row.probability is not None and not row.detections:
@@ -168,6 +176,7 @@ _TEXTS = {
     EventType.DAMAGED: "The file of v{version} is damaged",
     EventType.DELETE: "v{version} was deleted",
     EventType.STAGE: "v{version} moved to {stage}",
+    EventType.THRESHOLD: "The threshold of v{version} moved",
 }
 _KINDS = {
     EventType.ACTIVATE: "activate",
@@ -176,6 +185,7 @@ _KINDS = {
     EventType.DAMAGED: "rejected",
     EventType.DELETE: "delete",
     EventType.STAGE: "stage",
+    EventType.THRESHOLD: "stage",
 }
 _FROM = {
     EventType.ACTIVATE: "v{version} took over from v{previous}",
@@ -212,4 +222,12 @@ def event(record: Event) -> EventLine:
         reason=reason,
         actor=_WAYS.get(record.actor, by(record.actor)),
         when=record.timestamp,
+        href=_evidence(record, kind),
     )
+
+
+def _evidence(record: Event, kind: EventType | None) -> str:
+    """The page with all that is known of a change; empty where there is no more to tell."""
+    if record.action_id:
+        return f"/actions/{quote(record.action_id)}"
+    return f"/rollbacks/{record.id}" if kind is EventType.ROLLBACK else ""

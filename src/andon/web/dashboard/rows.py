@@ -10,7 +10,7 @@ from andon.platform import Platform
 from andon.runtimes.rows import Feature, RowSchema
 from andon.serving.stages import next_stages
 from andon.store.records import ModelVersion, Prediction
-from andon.web.dashboard import reading, state, training_reading
+from andon.web.dashboard import reading, state, traffic_panel, training_reading
 from andon.web.dashboard.rendering import drawable
 from andon.web.dashboard.training_contexts import (
     Grid,
@@ -134,6 +134,7 @@ def page(platform: Platform, model: str) -> RowModelsPage:
         classes=class_names(schema),
         positive=positive_text(schema),
         events=tuple(reading.event(one) for one in events),
+        traffic=traffic_panel.panel(platform, model, rows=True) if versions else None,
     )
 
 
@@ -182,6 +183,7 @@ def version_page(platform: Platform, model: str, number: int) -> RowVersionPage:
             if number in {told.model_version, told.previous_version}
         ),
         drawable=drawable(),
+        traffic=traffic_panel.panel(platform, model, record, rows=True),
     )
 
 

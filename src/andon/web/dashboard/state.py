@@ -1,13 +1,16 @@
 """What the andon lamp shows: from facts about one model to a colour, a sentence and a step.
 
 `judge` is plain logic over `Facts`; `look` gathers the facts. The order of the rules is the
-order of urgency: what stops the line first, then what needs a person, then all is well.
+order of urgency: what stops the line first, then what puts it at risk, then what needs a person,
+then all is well. Every reason has the page where it is looked at or mended.
 """
 
 import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
+
+import msgspec
 
 from andon.errors import AndonError
 from andon.platform import Platform
@@ -16,7 +19,8 @@ from andon.serving.watcher import REJECTED
 from andon.settings import Settings
 from andon.store.clock import now
 from andon.store.deployment_events import EventType
-from andon.store.records import Event, ModelVersion
+from andon.store.records import AgentAction, Alert, Event, ModelVersion, Rollout
+from andon.web.dashboard import acting_reading
 from andon.web.dashboard.contexts import Lamp, Reason, Step
 from andon.web.dashboard.minutes import last_hour
 from andon.web.dashboard.wording import plural, size
@@ -30,6 +34,8 @@ FAILURE_SHARE = 0.05
 FAILURES = 3
 # Ends the name of the text that the watch folder puts beside a file it moved aside.
 _REASON = ".reason.txt"
+# So many alerts are told in full; the rest are counted.
+ALERTS = 3
 # The queue counts as full from this share, before the first request is turned away.
 FULL_SHARE = 0.9
 
@@ -62,6 +68,11 @@ class Facts:
         aside: The file the watch folder moved aside last, or None.
         database: Why the database cannot be used; empty while it can.
         rows: Whether the model answers rows, not pictures.
+        alerts: Open alerts about the model, or about no model.
+        approvals: Actions that wait for a person, of the model or of none.
+        rollout: What is being tried beside the active version, or None.
+        watch: Why nobody watches; empty while somebody does.
+        policy: What is wrong with the policy file; empty while nothing is.
         moment: Now.
     """
 
@@ -79,6 +90,11 @@ class Facts:
     aside: Aside | None = None
     database: str = ""
     rows: bool = False
+    alerts: list[Alert] = field(default_factory=list)
+    approvals: list[AgentAction] = field(default_factory=list)
+    rollout: Rollout | None = None
+    watch: str = ""
+    policy: str = ""
     moment: datetime
 
     @property
@@ -101,6 +117,7 @@ def look(platform: Platform, model: str) -> Facts:
         versions = platform.db.models.list(model)
         events, _ = platform.db.events.page(model=model, limit=50)
         minutes = last_hour(platform, model)[-FAILURE_MINUTES:]
+        alerts, approvals, rollout = _asked(platform, model)
     except AndonError as error:
         return Facts(model=model, state=state, database=str(error), moment=moment)
     return Facts(
@@ -117,8 +134,26 @@ def look(platform: Platform, model: str) -> Facts:
         failing_since=next((minute for minute, _, _, errors in minutes if errors), None),
         aside=_aside(settings),
         rows=bool(versions) and "rows" in versions[0].description,
+        alerts=alerts,
+        approvals=approvals,
+        rollout=rollout,
+        watch=acting_reading.unwatched(platform),
+        policy=acting_reading.policy_state(platform)[0],
         moment=moment,
     )
+
+
+def _asked(platform: Platform, model: str) -> tuple[list[Alert], list[AgentAction], Rollout | None]:
+    """Open alerts, actions that wait for a person, and what is on trial."""
+    db = platform.db
+    moment = now()
+    alerts = [one for one in db.alerts.open() if one.model in {None, model}]
+    approvals = [
+        one
+        for one in db.actions.pending()
+        if one.model in {None, model} and (one.expires_at is None or one.expires_at > moment)
+    ]
+    return alerts, approvals, db.rollouts.running(model)
 
 
 def _aside(settings: Settings) -> Aside | None:
@@ -140,6 +175,10 @@ def _aside(settings: Settings) -> Aside | None:
 
 def judge(facts: Facts) -> Lamp:
     """The lamp these facts call for."""
+    return msgspec.structs.replace(_judged(facts), count=len(facts.alerts) + len(facts.approvals))
+
+
+def _judged(facts: Facts) -> Lamp:
     if facts.database:
         return Lamp(
             color="red",
@@ -152,6 +191,9 @@ def judge(facts: Facts) -> Lamp:
         return _without_model(facts)
     if facts.state.serving is None:
         return _stopped(facts, facts.state)
+    grave = [one for one in facts.alerts if _at_risk(facts, facts.state, one)]
+    if grave:
+        return _risky(facts, facts.state, grave)
     return _running(facts, facts.state)
 
 
@@ -207,28 +249,119 @@ def _stopped(facts: Facts, state: SlotState) -> Lamp:
     )
 
 
+def _at_risk(facts: Facts, state: SlotState, alert: Alert) -> bool:
+    """Whether an alert says that what serves is bad."""
+    about = alert.model == facts.model and alert.model_version in {None, state.serving}
+    return alert.severity == "critical" and about
+
+
+def _risky(facts: Facts, state: SlotState, grave: list[Alert]) -> Lamp:
+    """What serves answers, and its answers are not to be trusted."""
+    others = [one for one in facts.alerts if one not in grave]
+    worries = [*_alerts(grave), *_approvals(facts), *_serving(facts, state), *_alerts(others)]
+    step = Step(text="See the alerts", href="/alerts")
+    if facts.approvals:
+        step = Step(text="Decide what is done", href="/approvals")
+    return Lamp(
+        color="red",
+        word="At risk",
+        headline=f"v{state.serving} answers, but do not rely on it",
+        reasons=tuple(worries),
+        since=min(one.created_at for one in grave),
+        step=step,
+    )
+
+
 def _running(facts: Facts, state: SlotState) -> Lamp:
-    worries = [*_serving(facts, state), *_load(facts), *_disk(facts), *_failures(facts)]
-    worries += [(reason, _models(facts, "#history")) for reason in _refused(facts)]
+    worries = [
+        *_serving(facts, state),
+        *_alerts(facts.alerts),
+        *_approvals(facts),
+        *_trial(facts),
+        *_load(facts),
+        *_disk(facts),
+        *_failures(facts),
+        *_watched(facts),
+        *(msgspec.structs.replace(one, href=_models(facts, "#history")) for one in _refused(facts)),
+    ]
     if not worries:
         return _well(facts, state)
-    first, href = worries[0]
+    first = worries[0]
     return Lamp(
         color="yellow",
         word="Look here",
         headline=f"v{state.serving} runs, but something needs you",
-        reasons=tuple(reason for reason, _ in worries),
+        reasons=tuple(worries),
         since=first.since,
-        step=Step(text=_STEPS[href.partition("?")[0].partition("#")[0]], href=href),
+        step=Step(text=_step(first.href), href=first.href),
     )
 
 
+def _step(href: str) -> str:
+    """What one does where a reason leads."""
+    path = href.partition("?")[0].partition("#")[0]
+    return next(text for begin, text in _STEPS.items() if path.startswith(begin))
+
+
 _STEPS = {
+    "/models/": "See how it does",
     "/models": "Look at the models",
     "/inspect": "See what failed",
     "/health": "See the checks",
     "/docs": "Read how to call Andon",
+    "/alerts": "See the alerts",
+    "/approvals": "Decide",
+    "/activity": "See who watches",
 }
+
+
+def _alerts(alerts: list[Alert]) -> list[Reason]:
+    """Open alerts as reasons, the gravest first; mere notes are none."""
+    told = [one for one in alerts if one.severity != "info"]
+    told.sort(key=lambda one: (acting_reading.GRAVITY.get(one.severity, 3), one.created_at))
+    reasons = [
+        Reason(
+            text=one.message or one.title,
+            since=one.created_at,
+            href=f"/alerts#alert-{quote(one.alert_id)}",
+        )
+        for one in told[:ALERTS]
+    ]
+    if len(told) > ALERTS:
+        left = plural(len(told) - ALERTS, "more alert is", "more alerts are")
+        reasons.append(Reason(text=f"{left} open.", href="/alerts"))
+    return reasons
+
+
+def _approvals(facts: Facts) -> list[Reason]:
+    """What waits for a person."""
+    if not facts.approvals:
+        return []
+    waiting = plural(len(facts.approvals), "action waits", "actions wait")
+    since = min(one.created_at for one in facts.approvals)
+    return [Reason(text=f"{waiting} for a decision.", since=since, href="/approvals")]
+
+
+def _trial(facts: Facts) -> list[Reason]:
+    """A version on trial that is judged worse."""
+    trial = facts.rollout
+    if trial is None or (trial.judgement or {}).get("verdict") != "worse":
+        return []
+    why = next(iter((trial.judgement or {}).get("reasons") or ()), "")
+    text = f"v{trial.candidate} is on trial and judged worse than v{trial.baseline}. {why}".strip()
+    href = f"/models/{trial.candidate}?model={quote(facts.model)}#traffic"
+    return [Reason(text=text, since=trial.created_at, href=href)]
+
+
+def _watched(facts: Facts) -> list[Reason]:
+    """Nobody would notice if something went wrong, or the agent lacks its rules."""
+    reasons = []
+    if facts.watch:
+        reasons.append(Reason(text=facts.watch, href="/activity"))
+    if facts.policy:
+        text = f"The policy file is broken: {facts.policy}"
+        reasons.append(Reason(text=text, href="/activity"))
+    return reasons
 
 
 def _well(facts: Facts, state: SlotState) -> Lamp:
@@ -258,13 +391,13 @@ def _changes(event: Event) -> bool:
     return event.event_type in {EventType.ACTIVATE, EventType.ROLLBACK}
 
 
-def _serving(facts: Facts, state: SlotState) -> list[tuple[Reason, str]]:
+def _serving(facts: Facts, state: SlotState) -> list[Reason]:
     """Something other than intended serves, or a stored file is damaged."""
     worries = []
     if state.problem or not state.loaded:
         text = state.problem or f"v{state.version} is active, but v{state.serving} answers."
         since = next((event.timestamp for event in facts.events if _changes(event)), None)
-        worries.append((Reason(text=text, since=since), _models(facts)))
+        worries.append(Reason(text=text, since=since, href=_models(facts)))
         return worries
     for version in facts.versions:
         if version.damaged:
@@ -281,11 +414,11 @@ def _serving(facts: Facts, state: SlotState) -> list[tuple[Reason, str]]:
                 ),
                 None,
             )
-            worries.append((Reason(text=text, since=since), _models(facts)))
+            worries.append(Reason(text=text, since=since, href=_models(facts)))
     return worries
 
 
-def _load(facts: Facts) -> list[tuple[Reason, str]]:
+def _load(facts: Facts) -> list[Reason]:
     if facts.waiting < FULL_SHARE * facts.queue_size:
         return []
     text = (
@@ -293,29 +426,29 @@ def _load(facts: Facts) -> list[tuple[Reason, str]]:
         f"Further {'rows' if facts.rows else 'pictures'} are turned away until it empties. "
         "Send fewer at a time."
     )
-    return [(Reason(text=text), "/docs")]
+    return [Reason(text=text, href="/docs")]
 
 
-def _disk(facts: Facts) -> list[tuple[Reason, str]]:
+def _disk(facts: Facts) -> list[Reason]:
     if facts.free_bytes is None or facts.free_bytes >= facts.min_free_bytes:
         return []
     text = (
         f"The disk is almost full: {size(facts.free_bytes)} are free. Answers go on, but "
         "pictures are no longer kept. Free some space on this machine."
     )
-    return [(Reason(text=text), "/health")]
+    return [Reason(text=text, href="/health")]
 
 
-def _failures(facts: Facts) -> list[tuple[Reason, str]]:
+def _failures(facts: Facts) -> list[Reason]:
     if facts.failed < max(FAILURES, FAILURE_SHARE * facts.answered):
         return []
     text = (
         f"{facts.failed} of {plural(facts.answered, facts.noun)} failed in the last "
         f"{FAILURE_MINUTES} minutes."
     )
-    reason = Reason(text=text, since=facts.failing_since)
     where = "#history" if facts.rows else "&only=failed#gallery"
-    return [(reason, f"/inspect?model={quote(facts.model)}{where}")]
+    href = f"/inspect?model={quote(facts.model)}{where}"
+    return [Reason(text=text, since=facts.failing_since, href=href)]
 
 
 def _refused(facts: Facts) -> list[Reason]:

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 
 from andon.web.dashboard.contexts import EventLine, Figure, Shell, Strip, Version
+from andon.web.dashboard.traffic_contexts import TrafficPanel
 
 # -- Parts ------------------------------------------------------------------------------
 
@@ -282,6 +283,7 @@ class RowModelsPage(msgspec.Struct, frozen=True, kw_only=True):
     classes: Annotated[dict[str, str], "Classes for people, by the text of their value."]
     positive: Annotated[str, "The class looked for, for people; empty with three or more."]
     events: Annotated[tuple[EventLine, ...], "Deployment events, newest first."]
+    traffic: Annotated[TrafficPanel | None, "Who answers; None where that is not told."] = None
 
 
 class RowVersionPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -300,6 +302,7 @@ class RowVersionPage(msgspec.Struct, frozen=True, kw_only=True):
     warnings: Annotated[tuple[str, ...], "Sentences to read before trusting it."]
     events: Annotated[tuple[EventLine, ...], "Deployment events of this version, newest first."]
     drawable: Annotated[bool, "Whether the library that draws charts is installed."]
+    traffic: Annotated[TrafficPanel | None, "Who answers; None where that is not told."] = None
 
 
 class RowInspectPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from importlib.resources import files
 
 from andon.platform import Platform
 from andon.store.records import ModelVersion
-from andon.web.dashboard import reading, state
+from andon.web.dashboard import reading, state, traffic_panel
 from andon.web.dashboard.contexts import ModelsPage, Version, VersionPage
 
 EVENTS = 30
@@ -42,6 +42,7 @@ def page(platform: Platform, model: str) -> ModelsPage:
         events=tuple(reading.event(one) for one in events),
         max_bytes=settings.max_model_bytes,
         watch_folder=str(settings.deploy) if settings.watch else "",
+        traffic=traffic_panel.panel(platform, model) if versions else None,
     )
 
 
@@ -82,6 +83,7 @@ def version_page(platform: Platform, model: str, number: int) -> VersionPage:
             for one in events
             if number in {one.model_version, one.previous_version}
         ),
+        traffic=traffic_panel.panel(platform, model, record),
     )
 
 

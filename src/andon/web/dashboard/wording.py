@@ -154,6 +154,29 @@ def interval(one: Any, *, signed: bool = False) -> str:
     return f"{told(one.value)} ({told(one.low)}{' to ' if signed else '–'}{told(one.high)})"
 
 
+# What a camera's state says of a picture; `static/words.js` has the same sentences.
+_SICK = {
+    "dark": "the picture is too dark",
+    "bright": "the picture is blown out",
+    "blurred": "the picture is blurred",
+    "frozen": "the camera keeps sending the same picture",
+    "size": "the picture has another size than usual",
+}
+
+
+def unjudged(state: str | None) -> str:
+    """``Not judged: the picture is too dark``; empty where the camera is well or not known."""
+    return f"Not judged: {_SICK[state]}" if state in _SICK else ""
+
+
+def sick(state: str | None) -> str:
+    """What a camera's state means for what was found; empty where it is well or not known."""
+    if state not in _SICK:
+        return ""
+    words = _SICK[state]
+    return f"{words[0].upper()}{words[1:]}; what the model says of it cannot be relied on."
+
+
 def plural(number: int, one: str, many: str = "") -> str:
     """``1 defect``, ``2 defects``."""
     return f"{count(number)} {one if number == 1 else many or one + 's'}"

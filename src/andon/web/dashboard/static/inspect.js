@@ -7,7 +7,7 @@ import { inkOf } from "./overlay.js";
 import { addFainter, answerFrom, Pictures } from "./pictures.js";
 import { markRow, showResult } from "./result.js";
 import { Stage } from "./stage.js";
-import { plural, score } from "./words.js";
+import { plural, score, unjudged } from "./words.js";
 
 const bench = $("bench");
 const floor = Number(bench.dataset.floor);
@@ -104,6 +104,7 @@ function words(picture) {
   if (picture.state === "checking") return "inspecting";
   if (picture.state === "failed") return picture.error;
   const count = picture.answer.detections.filter((one) => one.confidence >= line).length;
+  if (!count && unjudged(picture.answer.cameraState)) return "not judged";
   return count ? plural(count, "defect") : "nothing found";
 }
 

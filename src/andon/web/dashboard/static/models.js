@@ -58,7 +58,7 @@ const ACTS = {
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-act]");
-  if (button) ACTS[button.dataset.act](Number(button.dataset.version), button.dataset);
+  if (button) ACTS[button.dataset.act]?.(Number(button.dataset.version), button.dataset);
 });
 
 startDeploy();

@@ -55,7 +55,7 @@ const ACTS = {
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-act]");
-  if (button) ACTS[button.dataset.act](button.dataset.version ? Number(button.dataset.version) : 0, button.dataset);
+  if (button) ACTS[button.dataset.act]?.(button.dataset.version ? Number(button.dataset.version) : 0, button.dataset);
 });
 
 startCompare();

@@ -39,6 +39,8 @@ export function answerFrom(body) {
     floor: body.threshold ?? 0, // below this, nothing is known yet; see addFainter
     status: body.status ?? "success",
     error: body.error ?? "",
+    camera: body.camera ?? "",
+    cameraState: body.camera_state ?? "",
   };
 }
 

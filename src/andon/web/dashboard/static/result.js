@@ -1,7 +1,7 @@
 // The panel beside the picture: what was found, in words, as a list and in numbers.
 
 import { h } from "./dom.js";
-import { exact, millis, plural, score, verdict } from "./words.js";
+import { exact, millis, plural, score, sick, unjudged, verdict } from "./words.js";
 
 function row(found, on) {
   const [x, y, width, height] = found.bbox;
@@ -30,7 +30,8 @@ export function showResult(panel, { answer, shown, threshold, line, on }) {
   const below = answer.detections.length - shown.length;
   const spoken = answer.classes.length && !answer.detections.length
     ? `${answer.classes[0][0]} ${score(answer.classes[0][1])}`
-    : verdict(shown, threshold);
+    : (!answer.detections.length && unjudged(answer.cameraState)) || verdict(shown, threshold);
+  const ill = sick(answer.cameraState);
   const notes = [];
   if (below > 0) notes.push(`${plural(below, "fainter one")} below ${score(threshold)} not shown.`);
   if (Math.abs(threshold - line) > 0.001) {
@@ -43,6 +44,7 @@ export function showResult(panel, { answer, shown, threshold, line, on }) {
   panel.hidden = false;
   panel.replaceChildren(
     h("h2", { class: "verdict" }, spoken),
+    ...(ill ? [h("p", { class: "sick", role: "note" }, ill)] : []),
     ...(notes.length ? [h("p", { class: "meta" }, notes.join(" "))] : []),
     ...(shown.length ? [h("ol", { class: "found" }, shown.map((found) => row(found, on)))] : []),
     ...(answer.classes.length ? [h("ul", { class: "classes" }, answer.classes.map(([label, value]) =>
@@ -50,6 +52,7 @@ export function showResult(panel, { answer, shown, threshold, line, on }) {
     h("dl", { class: "facts" },
       fact("Picture", `${answer.name}, ${answer.width} × ${answer.height} px`),
       fact("Answered by", h("a", { href: `/models/${answer.version}?model=${encodeURIComponent(answer.model)}` }, `v${answer.version}`), answer.cached ? ", from the cache" : ""),
+      answer.camera ? fact("Camera", answer.camera) : null,
       fact("When", h("time", { datetime: answer.when.toISOString() }, exact(answer.when))),
       fact("Time", took(answer)),
       answer.anomaly === null ? null : fact("Anomaly", score(answer.anomaly))),

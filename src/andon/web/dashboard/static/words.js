@@ -41,6 +41,24 @@ export const score = (value) => (value === null || value === undefined ? "–" :
 
 export const plural = (number, one) => `${number} ${one}${number === 1 ? "" : "s"}`;
 
+// What a camera's state says of a picture, as in wording.py.
+const SICK = {
+  dark: "the picture is too dark",
+  bright: "the picture is blown out",
+  blurred: "the picture is blurred",
+  frozen: "the camera keeps sending the same picture",
+  size: "the picture has another size than usual",
+};
+
+/** "Not judged: the picture is too dark"; empty where the camera is well or not known. */
+export const unjudged = (state) => (SICK[state] ? `Not judged: ${SICK[state]}` : "");
+
+/** What a camera's state means for what was found; empty where it is well or not known. */
+export function sick(state) {
+  const words = SICK[state];
+  return words ? `${words[0].toUpperCase()}${words.slice(1)}; what the model says of it cannot be relied on.` : "";
+}
+
 /** "2 defects: short 0.93, spur 0.71" for detections that already passed the threshold. */
 export function verdict(kept, threshold) {
   if (kept.length === 0) return `Nothing found above ${score(threshold)}`;
