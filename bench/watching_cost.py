@@ -44,9 +44,7 @@ def _look(
     detectors = watching.detectors(settings)
     took = []
     for number in range(0, len(stream), window):
-        watching.write(
-            version, stream[number : number + window], number, begin, _MINUTE, labels=False
-        )
+        watching.write(version, stream[number : number + window], number, begin, _MINUTE, labels=0)
         watched = Watched(
             version=version,
             previous=None,

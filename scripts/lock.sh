@@ -2,7 +2,8 @@
 # Writes requirements.lock: one version of every package for the core, the extras and the
 # dependency groups, on every supported Python and machine. Called by `make lock`.
 #
-# The extra `vision` is left out: torch comes in flavours (CPU, CUDA) that a machine chooses.
+# Two extras are left out. `vision`: torch comes in flavours (CPU, CUDA) that a machine chooses.
+# `report`: Evidently needs a pandas before 3, which would hold everybody else back.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

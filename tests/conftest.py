@@ -6,12 +6,17 @@ Warnings are errors (`[tool.pytest.ini_options]`). A test that needs a real serv
 
 import os
 import socket
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from andon.settings import Settings
+from andon.store import schema
+from andon.store.connections import Connections
 
 _LOCAL = {"127.0.0.1", "::1", "localhost", "testserver", "", None}
 
@@ -39,6 +44,33 @@ def a_clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     patch.setenv("COLUMNS", "120")
     # Where MLflow is installed it would be started with every training. Its own tests turn it on.
     patch.setenv("ANDON_MLFLOW_TRACKING_URI", "off")
+    yield
+    patch.undo()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def migrated_at_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A new SQLite file gets what the migrations left in another one.
+
+    They run once here, and for real in `tests/store/test_schema.py` and in every process that
+    a test starts; running them for each of a thousand databases would take a minute.
+    """
+    path = tmp_path_factory.mktemp("migrated") / "andon.db"
+    Connections(path).close()
+    with closing(sqlite3.connect(path)) as made:
+        script = [line for line in made.iterdump() if line not in {"BEGIN TRANSACTION;", "COMMIT;"}]
+    migrate = schema.upgrade
+
+    def upgrade(connection: Connection) -> None:
+        found = connection.exec_driver_sql
+        if connection.dialect.name != "sqlite" or found("SELECT 1 FROM sqlite_master").first():
+            migrate(connection)
+            return
+        for line in script:
+            found(line)
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(schema, "upgrade", upgrade)
     yield
     patch.undo()
 

@@ -106,7 +106,7 @@ def test_a_minute_in_which_everything_failed_has_no_answer_time():
     assert values(watching_charts.answer_times([bad], 8.0, 16.0, START, END)) == []
     assert values(watching_charts.confidences([bad], None, START, END)) == []
     (row,) = values(watching_charts.volumes([bad], START, END))
-    assert (row["kind"], row["low"], row["high"]) == ("failed", 0, 10)
+    assert (row["kind"], row["low"], row["high"]) == ("failed or refused", 0, 10)
 
 
 def test_the_baseline_and_the_limit_are_lines_with_a_name():

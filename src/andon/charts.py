@@ -303,7 +303,7 @@ def eyes(
                 "mark": {"type": "point", "color": "--working", "filled": True, "size": 14},
                 "encoding": {"x": x, "y": y | {"field": "mean"}, "tooltip": tooltip},
             },
-            *_threshold(threshold, f"closed below {threshold:g}", "--stop", y),
+            *level(threshold, f"closed below {threshold:g}", "--stop", y),
         ],
     )
 
@@ -348,8 +348,8 @@ def alert_rate(
                     ],
                 },
             },
-            *_threshold(warning, f"warning {warning:g} %", "--look", y),
-            *_threshold(critical, f"critical {critical:g} %", "--stop", y),
+            *level(warning, f"warning {warning:g} %", "--look", y),
+            *level(critical, f"critical {critical:g} %", "--stop", y),
         ],
     )
 
@@ -448,7 +448,7 @@ def _state_color() -> Spec:
     }
 
 
-def _threshold(value: float, text: str, color: str, y: Spec) -> list[Spec]:
+def level(value: float, text: str, color: str, y: Spec) -> list[Spec]:
     """A dashed line across the chart, and its name."""
     at = {**y, "datum": value}
     one: Spec = {"values": [{}]}

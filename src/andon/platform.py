@@ -35,6 +35,7 @@ from andon.monitoring.drift import detector as drift
 from andon.monitoring.gauges import MonitoringGauges
 from andon.monitoring.judging import Judge
 from andon.monitoring.monitor import Monitor
+from andon.monitoring.shared import Shared
 from andon.notify.notifier import Notifier
 from andon.notify.watch_metrics import WatchMetrics
 from andon.registry.registry import ModelRegistry
@@ -159,6 +160,7 @@ class Platform:
                 "tending",
                 TENDING_SECONDS,
                 self._follow_folder,
+                self._learn_cameras,
                 *map(
                     self._leading,
                     (
@@ -188,8 +190,15 @@ class Platform:
         self.notifier = Notifier(self.db, settings, observe=counted.tried)
         self._reference_span = timedelta(hours=settings.drift_reference_hours)
         self.drift = drift.DriftDetector(self.db, settings, span=self._reference_span)
+        alone = self.db.dialect == "sqlite"
+        learned = self.engine.cameras.set_limits
+        self._shared = None if alone else Shared(self.db, settings.monitor_interval, learned)
         self.monitor = Monitor(
-            self.db, settings, self.drift, publish=self.engine.cameras.set_limits
+            self.db,
+            settings,
+            self.drift,
+            publish=learned if self._shared is None else self._shared.camera_learned,
+            shared=self._shared,
         )
         self.gauges = MonitoringGauges(self.collector, self.metrics)
         self.agent = Agent(
@@ -211,9 +220,7 @@ class Platform:
                 windows=lambda: plain(self.monitor.windows()),
             )
         )
-        self._lease = Lease(
-            self.db, LEASE, settings.lease_seconds, alone=self.db.dialect == "sqlite"
-        )
+        self._lease = Lease(self.db, LEASE, settings.lease_seconds, alone=alone)
         self.watch = Watch(
             self.db,
             settings,
@@ -380,6 +387,11 @@ class Platform:
         if self.settings.watch and not self._folder_watched and self._holds_home():
             self._folder_watched = True
             self.watcher.start()
+
+    def _learn_cameras(self) -> None:
+        """Take over what the server that watches has learned of each model's pictures."""
+        if self._shared is not None:
+            self._shared.learn()
 
     def _retrain_on_schedule(self, due: datetime) -> None:
         if self._retraining.due(due):

@@ -6,6 +6,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from andon import charts
 from andon.charts import Spec, specification
 
 # Heights, pixels, axes included.
@@ -26,7 +27,7 @@ _DATES = {
     "date": "%-d %b",
     "day": "%-d %b",
     "week": "%-d %b",
-    "month": "%b",
+    "month": "%-d %b",
     "year": "%Y",
 }
 
@@ -112,7 +113,7 @@ def volumes(rows: Sequence[Slice], start: datetime, end: datetime) -> Spec:
         if not row.answers:
             continue
         good = row.answers - row.failed
-        parts = (("answered", 0, good), ("failed", good, row.answers))
+        parts = (("answered", 0, good), ("failed or refused", good, row.answers))
         values += [
             _slice(row) | {"kind": kind, "low": low, "high": high, "failed": row.failed}
             for kind, low, high in parts
@@ -135,13 +136,16 @@ def volumes(rows: Sequence[Slice], start: datetime, end: datetime) -> Spec:
             "color": {
                 "field": "kind",
                 "type": "nominal",
-                "scale": {"domain": ["answered", "failed"], "range": ["--working", "--stop"]},
+                "scale": {
+                    "domain": ["answered", "failed or refused"],
+                    "range": ["--working", "--stop"],
+                },
                 "legend": {"title": None},
             },
             "tooltip": [
                 {"field": "time", "title": "Time"},
                 {"field": "answers", "title": "Answers", "format": ",d"},
-                {"field": "failed", "title": "Failed", "format": ",d"},
+                {"field": "failed", "title": "Failed or refused", "format": ",d"},
             ],
         },
     )
@@ -337,30 +341,7 @@ def _line(field: str, x: Spec, y: Spec, tooltip: list[Spec], points: int) -> lis
 
 def level(value: float | None, text: str, color: str, y: Spec) -> list[Spec]:
     """A dashed line across the chart with its name, where there is such a number."""
-    if value is None:
-        return []
-    at = {**y, "datum": round(value, 4)}
-    one: Spec = {"values": [{}]}
-    words = {
-        "type": "text",
-        "text": text,
-        "align": "right",
-        "baseline": "bottom",
-        "dy": -3,
-        "fontSize": 12,
-    }
-    # The ground's colour around the letters keeps them readable over lines and bands.
-    halo = {"stroke": "--surface", "strokeWidth": 4, "strokeJoin": "round"}
-    place = {"y": at, "x": {"value": "width"}}
-    return [
-        {
-            "data": one,
-            "mark": {"type": "rule", "color": color, "strokeDash": [5, 4]},
-            "encoding": {"y": at},
-        },
-        {"data": one, "mark": {**words, **halo}, "encoding": place},
-        {"data": one, "mark": {**words, "color": color}, "encoding": place},
-    ]
+    return [] if value is None else charts.level(round(value, 4), text, color, y)
 
 
 def _before_now() -> Spec:

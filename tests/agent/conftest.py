@@ -44,7 +44,7 @@ class Deployments:
         self.broken: set[int] = set()
         self.full = False
 
-    def rollback(self, model, reason="", actor="", *, to=None, action_id=None):
+    def rollback(self, model, reason="", actor="", *, to=None, action_id=None, instead_of=None):
         """Let `to` serve."""
         self.calls.append(f"rollback {model} {to}")
         if self.full:
@@ -52,8 +52,9 @@ class Deployments:
         if to in self.broken:
             raise ModelRejected(f"v{to} does not load.")
         self.db.models.set_active(
-            model, to, event_type="ROLLBACK", reason=reason, actor=actor, action_id=action_id
-        )
+            model, to, event_type="ROLLBACK", reason=reason, actor=actor, action_id=action_id,
+            instead_of=instead_of,
+        )  # fmt: skip
         return self.db.models.get(model, to)
 
     def activate(self, model, version, reason="", actor="", *, action_id=None):
@@ -97,6 +98,12 @@ class Told(Notifier):
         msgspec.json.encode(data)
         self.events.append((event, data))
         super().tell(event, data)
+
+    def told_with(self, event: str, data: dict[str, Any]) -> None:
+        """Say and remember."""
+        msgspec.json.encode(data)
+        self.events.append((event, data))
+        super().told_with(event, data)
 
     def named(self, event: str) -> list[dict[str, Any]]:
         """What was told of one kind."""
@@ -172,9 +179,14 @@ def clock(monkeypatch) -> SimpleNamespace:
     made = SimpleNamespace(now=NOON)
     for module in (agent, worker, report, bundle, agent_actions, model_versions):
         monkeypatch.setattr(module, "now", lambda: made.now)
+    monkeypatch.setattr(worker, "steady", lambda: _seconds(made))
     for module in (alerts, deployment_events):
         monkeypatch.setattr(module, "now", lambda: made.now)
     return made
+
+
+def _seconds(clock: SimpleNamespace) -> float:
+    return clock.now.timestamp()
 
 
 @pytest.fixture

@@ -126,6 +126,15 @@ def test_what_is_done_about_which_issue():
     assert kinds(slow, target=nothing) == ["send_alert", "collect_diagnostics"]
 
 
+def test_a_version_slower_than_the_one_before_is_told_and_not_undone():
+    """It may be meant so; beside another fault it stops nothing."""
+    (slower,) = diagnose([signal("latency_before")])
+    assert kinds(slower, target=NEW) == ["send_alert"]
+    assert kinds(slower, target=OLD) == ["send_alert"]
+    (both,) = diagnose([signal("latency_before"), signal("error_rate")])
+    assert kinds(both, target=NEW) == ["rollback_model"]
+
+
 def test_every_wish_has_its_reason():
     """A sentence, with the numbers of the signal."""
     (slow,) = diagnose([signal("latency", summary="312 ms instead of 120 ms.")])

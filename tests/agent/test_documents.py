@@ -117,7 +117,9 @@ def test_a_report_is_a_page_that_stands_alone(bench):
     assert "&lt;script&gt;alert(1)&lt;/script&gt; moved by 0.31." in page
     assert "Report on pcb v2" in page
     assert "ACTIVATE v2" in page
-    assert "http" not in page
+    assert "//" not in page
+    # Kept or sent on, it has no header that says so.
+    assert "default-src 'none'" in page
     facts = json.loads(path_of(bench, action, 1).read_text())
     assert facts["signals"][0]["name"] == "drift"
     assert action.execution_result["files"][0]["href"].startswith(f"/api/actions/{made.action_id}/")
@@ -205,3 +207,50 @@ def test_a_threshold_stays_where_both_steps_are_worse(heart):
     answered(bench.db, version, [(0.9, 1)] * 30 + [(0.1, 0)] * 30)
     policy = built_in(bench.settings).model("heart")
     assert thresholds.better_step(bench.db, version, policy, bench.settings) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "my_api_key = PLANTED",
+        "AWS_SECRET_ACCESS_KEY=PLANTED",
+        'password="PLANTED with a blank"',
+        '{"db_password": "PLANTED with a \\" quote", "count": 3}',
+        '{"message": "{\\"client_secret\\": \\"PLANTED; more\\"}"}',
+        "Authorization: Digest PLANTED",
+        "postgresql://db/andon?sslpassword=PLANTED",
+        "PUT /hook/a/PLANTED-word?x=1",
+        'the password is PLANT\\"ED-env',
+        "PLANT%22ED-env",
+    ],
+)
+def test_a_secret_is_found_however_it_is_said(bench, text):
+    """Parts of names, quotes, blanks, JSON in JSON, other ways of writing a known one."""
+    settings = bench.settings.model_copy(
+        update={"webhook_url": SecretStr("https://hook.example/hook/a/PLANTED-word?x=1")}
+    )
+    hiding = bundle.Hiding(settings, {"SOME_TOKEN": 'PLANT"ED-env', "TOKEN_CHECK": "true"})
+    hidden = hiding.text(text)
+    assert "PLANT" not in hidden
+    assert "blank" not in hidden
+    assert "more" not in hidden
+    if text.startswith("{"):
+        json.loads(hidden)
+
+
+def test_what_is_no_secret_stays(bench):
+    """JSON stays JSON, and what is not set still looks so."""
+    text = '{"api_key": "", "tokens": 5, "secret": null, "on": true, "path": "/api/models"}'
+    assert bundle.Hiding(bench.settings, {"TOKEN_CHECK": "true"}).text(text) == text
+
+
+def test_a_link_in_the_place_of_a_file_is_not_followed(bench):
+    """Who may write into the folder may not read everything by it."""
+    bench.versions()
+    action = ask(bench, "collect_diagnostics")
+    path = path_of(bench, action)
+    path.unlink()
+    path.symlink_to(bench.settings.log)
+    bench.settings.log.write_text("secret")
+    with pytest.raises(NotFound):
+        path_of(bench, action)

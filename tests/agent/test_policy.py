@@ -1,3 +1,4 @@
+import os
 from datetime import timedelta
 
 import pytest
@@ -168,3 +169,39 @@ def test_no_text_breaks_the_reading(text):
     page, faults = policy_page.read(text, actions=ACTIONS, models=None, default="default")
     assert isinstance(faults, list)
     assert page is not None
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "x = " + "[" * 5000 + "]" * 5000,
+        "[models.pcb]\nrollback = " + "{a=" * 900 + "1" + "}" * 900,
+        "[agent]\nactions_per_day = " + "9" * 5000,
+        "[models.pcb.limits]\nlatency_factor = nan",
+        "[models.pcb.limits]\nlatency_factor = inf",
+        "# " + "x" * 1024 * 1024,
+        "\x00",
+    ],
+)
+def test_a_page_that_is_meant_to_break_the_reader_only_makes_it_tight(tmp_path, page):
+    """Too deep, too long, too large, no number: as any other page that cannot be used."""
+    path = tmp_path / "policy.toml"
+    path.write_text('[models.default]\nrollback = "auto"\n')
+    settings = Settings(home=tmp_path)
+    file = PolicyFile(path, settings)
+    assert file.current()[1] == ""
+    path.write_text(page)
+    for _ in range(2):
+        policy, problem = file.current()
+        assert problem
+        assert policy.tight
+        assert policy.model("other").rollback == "approve"
+
+
+def test_a_pipe_is_no_policy(tmp_path):
+    """Reading one would wait for ever."""
+    path = tmp_path / "policy.toml"
+    os.mkfifo(path)
+    policy, problem = PolicyFile(path, Settings(home=tmp_path)).current()
+    assert "it is no file" in problem
+    assert policy.tight

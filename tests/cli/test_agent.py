@@ -86,4 +86,24 @@ def test_an_action_is_asked_for(andon: Andon, waiting: AgentAction) -> None:
     assert andon("agent", "undo", found["action_id"], "--by", "Anna").code != 0
     status = andon("agent", "status", "--json").json
     assert (status["pending"], status["mode"]) == (1, "on")
-    assert "Waiting for people" in andon("agent", "status").out
+    assert "waiting for people" in andon("agent", "status").out
+
+
+def test_the_end_of_an_id_is_enough(andon: Andon, waiting: AgentAction) -> None:
+    """As people copy it from a list; what two share, or none has, is said."""
+    assert waiting.action_id in andon("approvals", "show", waiting.action_id[-8:]).out
+    none = andon("approvals", "show", "ffffffff")
+    assert none.code == 1
+    assert "There is no action ffffffff." in none.err
+    done = andon("approvals", "approve", waiting.action_id[-6:].upper(), "--by", "Anna")
+    assert "waits for one more person" in done.out
+
+
+def test_the_policy_is_read_aloud(andon: Andon) -> None:
+    """Times with a unit, and what holds for every model; an empty list is a sentence."""
+    shown = andon("agent", "policy").out
+    assert "approval expires  after 24 h" in shown
+    assert "any other  approve   approve  approve" in shown
+    assert "pcb" in shown
+    assert andon("agent", "actions").out == "Nothing was decided or asked for yet.\n"
+    assert andon("agent", "actions", "--status", "failed").out == "No such action.\n"

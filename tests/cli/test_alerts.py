@@ -45,6 +45,7 @@ def test_open_alerts_are_listed_newest_first(andon: Andon, alerts: list[Alert]) 
 
 
 def test_one_alert_is_shown_taken_on_and_resolved(andon: Andon, alerts: list[Alert]) -> None:
+    """By the end of its id; who resolved it is kept, and named when it is tried again."""
     end = alerts[0].alert_id[-8:]
     shown = andon("alerts", "show", end).out
     assert "pcb: the data have moved" in shown
@@ -64,10 +65,12 @@ def test_one_alert_is_shown_taken_on_and_resolved(andon: Andon, alerts: list[Ale
 
 
 def test_an_id_that_names_none_or_several_is_said(andon: Andon, alerts: list[Alert]) -> None:
+    """Also a name that is too long; without `--by` it is the user of the terminal."""
     assert "There is no alert nothing." in andon("alerts", "show", "nothing").err
     assert andon("alerts", "ack", alerts[0].alert_id, "--by", "x" * 65).code == 1
     assert andon("alerts", "ack", alerts[0].alert_id).code == 0
 
 
 def test_an_installation_without_alerts_says_so(andon: Andon) -> None:
+    """A sentence instead of an empty table."""
     assert andon("alerts", "list", "--all").out == "No alert was ever raised.\n"

@@ -34,6 +34,7 @@ def test_a_new_installation_is_fine(tmp_path: Path, home: Path) -> None:
 
 
 def test_a_policy_file_that_cannot_be_used_is_named(home: Path) -> None:
+    """With the line that is wrong, or that the file of the settings is missing."""
     settings = Settings(home=home)
     settings.policy.write_text("this is no policy")
     policy = found(settings)["policy"]
@@ -45,6 +46,7 @@ def test_a_policy_file_that_cannot_be_used_is_named(home: Path) -> None:
 
 
 def test_a_webhook_is_tried_without_sending_anything(home: Path) -> None:
+    """A closed port is a warning that keeps the address's secret; no web address is a failure."""
     hooks = Hooks()
     settings = Settings(home=home, webhook_url=hooks.url, webhook_timeout=2)
     assert found(settings)["webhook"].state is State.OK
@@ -76,6 +78,7 @@ def test_it_says_when_the_models_were_last_looked_at(home: Path) -> None:
 
 
 def test_notifications_that_wait_or_were_given_up_are_told(home: Path) -> None:
+    """Only those that wait for long, with the receiver's last words, and those nobody will get."""
     db = Database(home / "andon.db")
     first = db.outbox.add(None, "webhook", "alert", {})
     second = db.outbox.add(None, "webhook", "alert", {})
@@ -98,6 +101,7 @@ def test_notifications_that_wait_or_were_given_up_are_told(home: Path) -> None:
 
 
 def test_a_critical_alert_is_named(home: Path) -> None:
+    """With the command that shows it."""
     db = Database(home / "andon.db")
     alert, _ = db.alerts.see(
         "k", alert_type="camera", severity="critical", title="pcb: camera 1 is sick", message="."

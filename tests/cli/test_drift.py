@@ -40,6 +40,7 @@ def said(*arguments: object) -> str:
 
 
 def test_a_look_is_told_kept_and_written_as_a_page(home: Path, tmp_path: Path):
+    """`run` prints it and writes the page; `show` and `reports` find the same report again."""
     page = tmp_path / "drift.html"
     told = said("run", "--home", home, "--html", page)
     assert told.startswith("Drift in 50 pictures against its first")
@@ -54,6 +55,7 @@ def test_a_look_is_told_kept_and_written_as_a_page(home: Path, tmp_path: Path):
 
 
 def test_a_reference_is_pinned_and_forgotten(home: Path):
+    """`run` then says who pinned it; forgetting twice and a date that is none are told."""
     since, until = builders.moment(0).isoformat(), builders.moment(1_200).isoformat()
     assert "compared with 200 answers" in said("pin", since, until, "--home", home)
     assert "pinned by cli:" in said("run", "--home", home)
@@ -64,6 +66,7 @@ def test_a_reference_is_pinned_and_forgotten(home: Path):
 
 
 def test_nothing_to_show_says_what_to_do(home: Path):
+    """An empty list is a sentence, and `show` names the command that looks."""
     assert "No reports yet" in said("reports", "--home", home)
     with pytest.raises(AndonError, match="andon drift run"):
         said("show", "--home", home)

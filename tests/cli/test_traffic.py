@@ -31,6 +31,17 @@ def test_a_canary_begins_and_ends(tried: Andon) -> None:
     assert "stopped" in tried("traffic", "history").out
 
 
+def test_a_share_is_written_as_people_write_it(tried: Andon) -> None:
+    """As a fraction or in percent; a bare 20 is asked about, not guessed at."""
+    assert tried("traffic", "canary", 2, "--weight", "20%", "--json").json["weight"] == 0.2
+    assert tried("traffic", "canary", 2, "-w", "0.5", "--json").json["weight"] == 0.5
+    for wrong in ("20", "-1", "much", "nan", "101%"):
+        done = tried("traffic", "canary", 2, "--weight", wrong)
+        assert done.code == 2
+        assert f"'{wrong}' is no share: write 0.1 or 10%." in " ".join(done.err.split())
+    assert "For 20 percent write 20%." in tried("traffic", "canary", 2, "--weight", "20").err
+
+
 @pytest.mark.parametrize("mode", ["shadow", "compare"])
 def test_the_other_ways_see_everything(tried: Andon, mode: str) -> None:
     """Unless told otherwise."""

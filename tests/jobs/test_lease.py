@@ -112,6 +112,7 @@ def test_it_is_not_held_any_more_once_it_could_have_run_out(
 def test_one_that_slept_finds_that_it_is_none_any_more(
     postgres_db: Database, ticking: Callable[[float], None]
 ):
+    """Its lease ran out and was taken: it lets go, says so, and the taker names it once."""
     one, two = Lease(postgres_db, "watch", 0.05), Lease(postgres_db, "watch", 10)
     assert one.tend()
     time.sleep(0.06)

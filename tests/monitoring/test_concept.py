@@ -13,7 +13,15 @@ from tests.monitoring.simulated import (
     watch,
 )
 
-from andon.monitoring.concept import ConceptDetector, run_length, scheme_for
+from andon.monitoring.concept import (
+    BASELINE,
+    LABELS_BETWEEN_ALARMS,
+    OWN,
+    ConceptDetector,
+    run_length,
+    scheme_for,
+    usual_errors,
+)
 from andon.monitoring.signals import Signal, State
 from andon.store.database import Database
 from andon.store.records import ModelVersion
@@ -60,11 +68,11 @@ def test_false_alarms_are_as_rare_as_the_chain_says(usual: float) -> None:
 
 
 def test_the_time_between_false_alarms_is_what_was_asked_for() -> None:
-    """50 000 labels, or 25 000 of a version that is often wrong."""
-    for usual, between in ((0.02, 50_000), (0.15, 50_000), (0.25, 25_000)):
+    """25 000 labels, whatever share of errors is usual; in steps of whole numbers a little more."""
+    for usual in (0.02, 0.05, 0.10, 0.15, 0.25):
         scheme = scheme_for(usual)
         length = run_length(usual, scheme.up, scheme.down, scheme.limit)
-        assert between <= length < 1.5 * between
+        assert LABELS_BETWEEN_ALARMS <= length < 1.5 * LABELS_BETWEEN_ALARMS
 
 
 def labelled(db: Database, version: ModelVersion, errors: list[int], seed: int = 1) -> None:
@@ -73,6 +81,14 @@ def labelled(db: Database, version: ModelVersion, errors: list[int], seed: int =
     truths = [int(row["prediction"]) ^ error for row, error in zip(rows, errors, strict=True)]
     for key, truth in zip(store(db, rows), truths, strict=True):
         label(db, [key], [truth])
+
+
+def look_after(db: Database, version: ModelVersion, errors: list[int]) -> Signal:
+    """What is said after some more labels."""
+    rows = quiet_rows(version, len(errors))
+    truths = [int(row["prediction"]) ^ error for row, error in zip(rows, errors, strict=True)]
+    label(db, store(db, rows), truths)
+    return look(db, version)
 
 
 def look(db: Database, version: ModelVersion) -> Signal:
@@ -112,7 +128,46 @@ def test_without_held_out_rows_the_first_window_is_usual(sqlite_db: Database) ->
     signal = look(sqlite_db, version)
     assert signal.state is State.OK
     assert signal.baseline == pytest.approx(0.1 + np.sqrt(0.01 / 200), abs=0.03)
-    assert sqlite_db.metrics.first(version.id, "baseline_error_rate") is not None
+    assert sqlite_db.metrics.first(version.id, BASELINE) is not None
+
+
+def test_what_is_usual_gets_better_known_with_its_own_labels(sqlite_db: Database) -> None:
+    """The held-out rows count with them, as so many as their standard error is worth."""
+    # An error of 0.02 at a rate of 0.2 is that of 400 rows.
+    assert usual_errors(np.r_[np.ones(40), np.zeros(360)], 0.8, 0.02) == pytest.approx(0.15)
+    few = usual_errors(np.r_[np.ones(20), np.zeros(180)], 0.8, 0.02)
+    assert few is not None
+    assert few > (20 + 80) / 600
+    version = carded(rows_version(sqlite_db), 0.85)
+    begin = look_after(sqlite_db, version, [int(place % 10 == 0) for place in range(190)])
+    assert begin.baseline == pytest.approx(0.15 + 0.0204, abs=0.001)
+    look_after(sqlite_db, version, [int(place % 10 == 0) for place in range(30)])
+    # It is learned at the end of a look.
+    assert 0.10 < (look(sqlite_db, version).baseline or 0) < 0.15
+    (kept,) = sqlite_db.metrics.recent(version.id, name=BASELINE)
+    assert (kept.details or {})["labels"] == OWN[0]
+
+
+def test_a_version_that_was_never_as_good_as_its_card_is_not_normal(sqlite_db: Database) -> None:
+    """Its own labels are surely worse than its held-out rows: those stay the measure."""
+    bad = np.r_[np.ones(70), np.zeros(130)]
+    assert usual_errors(bad, 0.9, 0.02) is None
+    version = carded(rows_version(sqlite_db), 0.9)
+    assert look_after(sqlite_db, version, [int(place % 3 == 0) for place in range(210)]).state is (
+        State.BAD
+    )
+    assert sqlite_db.metrics.recent(version.id, name=BASELINE) == []
+
+
+def test_labels_beyond_those_of_a_look_are_learned_now_and_then(sqlite_db: Database) -> None:
+    """The newest milestone needs more labels than are looked at."""
+    version = carded(rows_version(sqlite_db), 0.9)
+    look_after(sqlite_db, version, [int(place % 10 == 0) for place in range(OWN[-1])])
+    detector = ConceptDetector(sqlite_db, SETTINGS)
+    for _ in range(2):
+        detector.look(watch(version))
+    newest = sqlite_db.metrics.recent(version.id, name=BASELINE, limit=1)[0]
+    assert newest.details == {"labels": OWN[-1]}
 
 
 def test_a_clock_that_was_set_back_hides_nothing(sqlite_db: Database) -> None:

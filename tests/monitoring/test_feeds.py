@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from tests.monitoring.simulated import SETTINGS, picture_answer, picture_version, store
 from tests.support import floor
 from tests.support.floor import Told
@@ -70,6 +71,17 @@ def test_what_reported_a_few_times_is_no_feed(sqlite_db: Database) -> None:
     assert look(sqlite_db, 60) == []
 
 
+def test_a_burst_by_hand_is_no_feed(sqlite_db: Database) -> None:
+    """Many pictures within minutes say nothing of a rhythm."""
+    version = picture_version(sqlite_db)
+    burst = [
+        picture_answer(version, camera="hand", at=BEGIN + place * MINUTE / 10)
+        for place in range(100)
+    ]
+    store(sqlite_db, burst)
+    assert look(sqlite_db, 60) == []
+
+
 def test_a_worker_who_left_is_not_missed(sqlite_db: Database) -> None:
     """Absence was reported; without it the silence is told."""
     floor.register(sqlite_db)
@@ -99,3 +111,17 @@ def test_the_cameras_of_pictures_are_feeds(sqlite_db: Database) -> None:
     store(sqlite_db, folder)
     assert states(look(sqlite_db, 35)) == {"pictures of top": State.OK}
     assert states(look(sqlite_db, 60)) == {"pictures of top": State.BAD}
+
+
+def test_made_up_names_do_not_fill_memory(
+    sqlite_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The feeds that were silent longest are forgotten."""
+    monkeypatch.setattr("andon.monitoring.feeds._MOST_FEEDS", 3)
+    floor.register(sqlite_db)
+    report(sqlite_db, ["real"], range(30))
+    report(sqlite_db, [f"made-up-{number}" for number in range(20)], range(3))
+    detector = FeedDetector(sqlite_db, SETTINGS)
+    detector.look_feeds(BEGIN + 31 * MINUTE)
+    assert len(detector._feeds) == 3
+    assert "camera real" in detector._feeds

@@ -121,6 +121,21 @@ def test_a_slow_candidate_is_worse(canary: Trial):
     assert judgement.counts.slow_ms == pytest.approx(12.5)
 
 
+def test_fractions_of_a_millisecond_are_no_slowness(db: Database):
+    """Rows of a batch take microseconds each: what is a hundredfold of that bothers nobody."""
+    trial = Trial(db, "shadow")
+    trial.log(trial.active, 500, "active", inference_time=4e-6)
+    trial.judge = Judge(db)
+    started = trial.db.rollouts.end(trial.rollout_id, "stopped", "Anew.")
+    trial.rollout_id = db.rollouts.start(
+        started.model, "shadow", 2, 1.0, actor="test", reason=""
+    ).id
+    trial.both(80, inference_time=4e-4)
+    judgement = trial.look()
+    assert judgement.counts.slow_ms == pytest.approx(1.004)
+    assert states(judgement)["latency"] != "worse"
+
+
 def test_a_machine_that_got_slow_for_both_speaks_against_none(canary: Trial):
     """What both suffer from is no fault of the candidate."""
     canary.log(canary.active, 80, "active", latency_ms=25.0)

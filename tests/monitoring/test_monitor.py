@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 from tests.monitoring.simulated import (
     SETTINGS,
     label,
@@ -83,6 +84,33 @@ def test_a_broken_detector_stops_nobody_else(sqlite_db: Database) -> None:
     assert drift.state is State.UNKNOWN
     assert "nothing to divide by" in drift.summary
     assert {one.name for one in signals} >= {"error_rate", "latency", "refused", "concept"}
+
+
+def test_a_failure_that_lasts_is_written_down_once(sqlite_db: Database) -> None:
+    """Its traceback comes when it begins or changes, not with every look; its end is told too."""
+    version = rows_version(sqlite_db)
+    sqlite_db.models.set_active("heart", version.version)
+    faults: list[Exception | None] = [
+        ValueError("one"), ValueError("one"), ValueError("two"), None, ValueError("two")
+    ]  # fmt: skip
+
+    class Faulty:
+        """A detector that fails now and then."""
+
+        def look(self, watched: Watched) -> list[Signal]:
+            """Raise the next fault."""
+            fault = faults.pop(0)
+            if fault is not None:
+                raise fault
+            return []
+
+    monitor = Monitor(sqlite_db, SETTINGS, Faulty())
+    with capture_logs() as lines:
+        while faults:
+            monitor.look("heart", Limits())
+    told = [(one["log_level"], one["detector"]) for one in lines]
+    failed, works = ("error", "drift"), ("info", "drift")
+    assert told == [failed, failed, works, failed]
 
 
 def test_a_candidate_is_looked_at_beside_the_active_version(sqlite_db: Database) -> None:

@@ -51,6 +51,14 @@ def test_no_traffic_is_no_fault(sqlite_db: Database) -> None:
     assert (window.count, window.error_rate, window.latency, window.since) == (0, None, None, None)
 
 
+def test_a_batch_of_one_moment_is_no_rate_of_millions(sqlite_db: Database) -> None:
+    """Rows of a batch are logged within a millisecond: a second is the least that is counted."""
+    version = rows_version(sqlite_db)
+    moment = now() - timedelta(minutes=5)
+    store(sqlite_db, [row | {"at": moment} for row in quiet_rows(version, 50)])
+    assert measure(sqlite_db, version, settings=SETTINGS).per_minute == pytest.approx(3000)
+
+
 def test_a_quiet_version_is_well(sqlite_db: Database) -> None:
     """Nothing is bad, and the numbers are those of the log."""
     version = rows_version(sqlite_db)
@@ -111,6 +119,30 @@ def test_latency_is_compared_with_the_first_full_window(sqlite_db: Database) -> 
     assert signal.state is State.BAD
     assert signal.baseline == kept.value
     assert sqlite_db.metrics.first(version.id, LATENCY) == kept
+
+
+def test_a_new_version_is_not_normal_because_it_was_always_slow(sqlite_db: Database) -> None:
+    """For a day its latency is held against what was usual for the version before."""
+    before, after = rows_version(sqlite_db), rows_version(sqlite_db)
+    store(sqlite_db, quiet_rows(before, FULL))
+    look(sqlite_db, before)
+    begin = now()
+    slow = quiet_rows(after, FULL, latency_ms=25.0)
+    store(sqlite_db, [row | {"at": begin + timedelta(milliseconds=5)} for row in slow])
+    detector = PerformanceDetector(sqlite_db, SETTINGS)
+    signals = detector.look(watch(after, previous=before, since=begin))
+    assert named(signals, "latency").state is State.OK
+    signal = named(signals, "latency_before")
+    assert (signal.state, signal.severity) == (State.BAD, "warning")
+    assert signal.baseline == pytest.approx(11, abs=0.5)
+    assert "usual for v1 before it" in signal.summary
+    lenient = watch(after, previous=before, since=begin, latency_factor=3.0)
+    assert named(detector.look(lenient), "latency_before").state is State.OK
+    for old in (
+        watch(after, previous=before, since=begin - timedelta(hours=25)),
+        watch(after, previous=None, since=begin),
+    ):
+        assert "latency_before" not in {one.name for one in detector.look(old)}
 
 
 def test_the_baseline_survives_the_pruning_of_the_log(sqlite_db: Database) -> None:

@@ -79,6 +79,19 @@ def test_what_is_wrong_with_rows_is_named(
     assert told in named(signals, name).summary
 
 
+def test_a_category_sent_as_a_decimal_is_no_new_one(sqlite_db: Database) -> None:
+    """The model takes 1.0 for the category 1, and so do the checks; 7.0 is new all the same."""
+    features = {"sex": {"kind": "category", "missing": 0, "counts": {"0": 90, "1": 110}}}
+    version = rows_version(sqlite_db, reference={"rows": 200, "features": features})
+    assert {"name": "sex", "categories": [0, 1]}.items() <= next(
+        one for one in version.description["rows"]["features"] if one["name"] == "sex"
+    ).items()
+    rows = [sound(place) | {"sex": float(place % 2)} for place in range(100)]
+    assert named(look(sqlite_db, version, rows), "new_category").state is State.OK
+    rows = [sound(place) | {"sex": 7.0} for place in range(100)]
+    assert "sex (7.0)" in named(look(sqlite_db, version, rows), "new_category").summary
+
+
 def test_a_sender_that_repeats_itself_is_named(sqlite_db: Database, version: ModelVersion) -> None:
     """As something to know."""
     signal = named(

@@ -77,6 +77,7 @@ def test_what_a_receiver_says_no_to_is_not_delivered(hooks: Hooks, status: int, 
 
 
 def test_nobody_listens(unused: int):
+    """The error says where, without the address's path and password."""
     channel = WebhookChannel(f"http://user:pass@127.0.0.1:{unused}/secret?token=x", 5)
     with pytest.raises(NotDelivered, match=f"http://127.0.0.1:{unused}: Connection refused") as why:
         channel.deliver(notification())
@@ -108,11 +109,13 @@ def test_something_else_than_http_answers():
 
 
 def test_a_probe_connects_and_sends_nothing(hooks: Hooks):
+    """So that the doctor can try a webhook without a false alarm."""
     assert WebhookChannel(hooks.url, 5).probe() == ""
     assert hooks.got == []
 
 
 def test_user_and_password_of_the_address_go_into_the_header(hooks: Hooks):
+    """Decoded; the query stays in the path and the fragment does not."""
     url = hooks.url.replace("//", "//an%40a:s3cret@").replace("/hook", "/?x=1&y=2#/hook")
     WebhookChannel(url, 5).deliver(notification())
     headers, _ = hooks.got[0]
@@ -126,12 +129,14 @@ def test_user_and_password_of_the_address_go_into_the_header(hooks: Hooks):
      "http://[::1/", "file:///etc/passwd", "http://host:0/", "http://h/ä"],
 )  # fmt: skip
 def test_an_address_that_cannot_be_used_is_refused(url: str):
+    """Without repeating it: it may hold a secret."""
     with pytest.raises(ConfigurationError, match="address of the webhook") as raised:
         WebhookChannel(url, 5)
     assert url not in str(raised.value)
 
 
 def test_the_log_says_one_line_as_loud_as_it_is_bad():
+    """The severity is the level; an event without a title is its name."""
     with capture_logs() as said:
         LogChannel().deliver(notification(severity="critical", title="pcb", message="a\nb"))
         LogChannel().say("approval_needed", {"severity": "warning", "title": "Roll back pcb"})
@@ -144,6 +149,7 @@ def test_the_log_says_one_line_as_loud_as_it_is_bad():
 
 
 def test_a_rollback_is_told_in_words():
+    """Both versions, the model and the reason."""
     told = {"from_version": 4, "to_version": 3, "reason": "It crashed.", "model": "pcb"}
     assert sentence("rollback", told) == "Rollback: v4 of pcb replaced by v3: It crashed."
 

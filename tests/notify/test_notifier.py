@@ -102,6 +102,7 @@ def test_what_is_told_is_on_disk_before_it_is_delivered(
 
 
 def test_a_transaction_that_is_lost_takes_its_notification_along(db: Database, notifier: Notifier):
+    """Nobody is told what did not happen."""
     with pytest.raises(RuntimeError), db.write() as connection:
         notifier.tell_with(connection, "alert", {})
         raise RuntimeError("killed")
@@ -167,6 +168,7 @@ def test_the_pause_is_a_quarter_of_an_hour_at_most_and_a_day_is_the_end(
 def test_what_a_receiver_refuses_for_its_content_makes_way_at_once(
     db: Database, notifier: Notifier, friend: Friend, outcomes: list[Any]
 ):
+    """It is given up without another try, and the next one is delivered."""
     friend.fails = [NotDelivered("answered 422", final=True)]
     notifier.tell("alert", {"n": 1})
     notifier.tell("alert", {"n": 2})
@@ -179,6 +181,7 @@ def test_what_a_receiver_refuses_for_its_content_makes_way_at_once(
 def test_a_channel_that_breaks_in_an_unforeseen_way_is_tried_again(
     notifier: Notifier, friend: Friend
 ):
+    """An error of ours is a failed try like any other, and is named."""
     friend.fails = [KeyError("bug")]
     notifier.tell("alert", {})
     with capture_logs():
@@ -242,12 +245,14 @@ def test_while_the_database_takes_nothing_it_is_kept_in_memory(
 
 
 def test_an_address_that_cannot_be_used_is_found_before_it_is_needed():
+    """None and a good one are fine."""
     assert usable(Settings()) == ""
     assert usable(Settings(webhook_url="http://127.0.0.1:1/x")) == ""
     assert "no http or https address" in usable(Settings(webhook_url="mailto:me"))
 
 
 def test_what_was_told_long_ago_is_forgotten(db: Database, notifier: Notifier, clock: Any):
+    """After 31 days, not before."""
     notifier.tell("alert", {})
     notifier.deliver_once()
     assert notifier.prune() == 0

@@ -62,6 +62,7 @@ def test_a_board_of_two_tones_is_well(health, share):
 
 
 def test_a_photo_is_well_and_a_dark_or_blown_out_one_is_not(health):
+    """At four percent of its light or of its shadows; at a third something is to be seen."""
     picture = photo()
     assert state(health, picture) == "ok"
     assert state(health, (picture * 0.04).astype(np.uint8)) == "dark"
@@ -80,6 +81,7 @@ def test_a_lamp_in_the_dark_is_no_light(health):
 @pytest.mark.parametrize("picture", [photo(), traces(), traces(share=0.02)])
 @pytest.mark.parametrize("contrast", [1.0, 0.4])
 def test_sharpness_falls_with_blur_and_not_with_contrast(picture, contrast):
+    """Within a quarter at any contrast; lower with every blur."""
     faded = (picture * contrast + 20).clip(0, 255).astype(np.uint8)
     sharp = image_stats(faded)["sharpness"]
     assert sharp == pytest.approx(image_stats(picture)["sharpness"], rel=0.25)
@@ -89,6 +91,7 @@ def test_sharpness_falls_with_blur_and_not_with_contrast(picture, contrast):
 
 
 def test_a_picture_is_blurred_only_against_what_was_learned(health):
+    """A soft lens is no fault of its own, and a plain surface is never blurred."""
     soft = blurred(traces(), 3)
     assert state(health, soft) == "ok"
     health.set_limits("pcb", image_stats(traces())["sharpness"] / 2, None)
@@ -101,6 +104,7 @@ def test_a_picture_is_blurred_only_against_what_was_learned(health):
 
 
 def test_the_size_counts_where_it_was_learned(health):
+    """Another one is a state of its own."""
     health.set_limits("pcb", None, (640, 640))
     assert state(health, traces(640)) == "ok"
     assert state(health, traces(320)) == "size"
@@ -136,6 +140,7 @@ def test_a_turned_view_of_the_pixels_is_measured_as_well(health):
 
 
 def test_cameras_without_end_take_no_memory_without_end(health):
+    """Names come from outside: 1024 are remembered."""
     seen = look(traces(64))
     for number in range(3_000):
         health.examine("pcb", f"camera-{number}", seen, 64, 64, "ab" * 32)
@@ -143,6 +148,7 @@ def test_cameras_without_end_take_no_memory_without_end(health):
 
 
 def test_the_numbers_are_what_they_are_called():
+    """On a picture whose colour, luminance and one edge are known; gray ones have no colour."""
     half = np.zeros((200, 200, 3), np.uint8)
     half[:, 100:] = (255, 128, 0)
     stats = image_stats(half)

@@ -46,6 +46,7 @@ def broken(ward: Ward, error: Exception, gate: threading.Event | None = None) ->
 
 
 def test_rows_are_split_by_subject_one_by_one_and_in_batches(trying):
+    """One row, a batch and a thread give a subject the same version, and the log its role."""
     trying.engine.traffic.start(MODEL, "canary", 2, 0.5)
     single = {one: trying.row(subject=one).model_version for one in _SUBJECTS}
     assert set(single.values()) == {1, 2}
@@ -61,6 +62,7 @@ def test_rows_are_split_by_subject_one_by_one_and_in_batches(trying):
 
 
 def test_a_batch_keeps_its_order_and_its_bad_rows(trying):
+    """Though its rows go to two versions and every fifth cannot be read."""
     trying.engine.traffic.start(MODEL, "canary", 2, 0.5)
     given = [
         GivenRow({**ROW, "age": 20 + place} if place % 5 else {}, f"P-{place}")
@@ -74,6 +76,7 @@ def test_a_batch_keeps_its_order_and_its_bad_rows(trying):
 
 
 def test_no_row_fails_because_of_a_canary(trying):
+    """The active version answers instead, the failure is logged, and the split is suspended."""
     trying.engine.traffic.start(MODEL, "canary", 2, 1.0)
     broken(trying, RuntimeFailed("It fell over."))
     assert trying.row(subject="a").model_version == 1
@@ -103,6 +106,7 @@ def test_a_canary_that_takes_other_rows_is_to_blame_for_it(trying):
 
 
 def test_a_shadow_of_rows_is_logged_and_never_answers(trying):
+    """Single rows and batches; its answers count for no total."""
     trying.engine.traffic.start(MODEL, "shadow", 2)
     assert trying.row(subject="a").model_version == 1
     given = [GivenRow(ROW, subject) for subject in ("b", "c")]
@@ -115,6 +119,7 @@ def test_a_shadow_of_rows_is_logged_and_never_answers(trying):
 
 
 def test_a_comparison_of_rows_shows_both(trying):
+    """The active version's answer, with both probabilities beside it."""
     trying.engine.traffic.start(MODEL, "compare", 2)
     answer = trying.row(subject="a")
     sides = answer.comparison
@@ -126,6 +131,7 @@ def test_a_comparison_of_rows_shows_both(trying):
 
 
 def test_rows_have_no_camera(ward):
+    """All three columns stay empty."""
     ward.row()
     (row,) = ward.logged()
     assert (row["camera"], row["camera_state"], row["image_stats"]) == (None, None, None)

@@ -22,6 +22,7 @@ def events(line: Line, model: str = "pcb") -> list[tuple[str, int, str, str, str
 
 
 def test_a_threshold_moves_without_a_reload(serving):
+    """The same slot answers with it, a request's own one wins, and the history says from where."""
     slot = serving.engine.slot()
     before = serving.ask().threshold
     record = serving.platform.deployments.set_threshold(
@@ -43,6 +44,7 @@ def test_a_threshold_moves_without_a_reload(serving):
 
 
 def test_a_threshold_outlives_a_restart_and_a_switch(serving):
+    """It belongs to its version, not to the model."""
     serving.platform.deployments.set_threshold("pcb", 1, 0.7, "", "mia")
     serving.deploy("second")
     assert serving.ask().threshold != 0.7
@@ -54,6 +56,7 @@ def test_a_threshold_outlives_a_restart_and_a_switch(serving):
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), float("inf")])
 def test_a_threshold_has_bounds(serving, value):
+    """And belongs to a version there is."""
     with pytest.raises(InvalidRequest, match="cannot be used"):
         serving.platform.deployments.set_threshold("pcb", 1, value)
     with pytest.raises(NotFound):
@@ -72,6 +75,7 @@ def test_another_process_follows_a_threshold(serving):
 
 
 def test_a_candidates_threshold_moves_too(serving):
+    """Its next answer has it."""
     serving.deploy("second", activate=False)
     serving.engine.traffic.start("pcb", "canary", 2, 1.0)
     serving.platform.deployments.set_threshold("pcb", 2, 0.8, "", "mia")
@@ -93,6 +97,7 @@ def test_the_threshold_of_rows_decides_the_class(ward: Ward):
 
 
 def test_a_rollback_may_name_its_version(serving):
+    """One further back than the last; the active one and one there is not are refused."""
     serving.deploy("second")
     serving.deploy("third")
     record = serving.platform.deployments.rollback(

@@ -73,6 +73,7 @@ def broken(slot, error: Exception | None = None, gate: threading.Event | None = 
 
 @pytest.mark.parametrize("weight", [0.05, 0.1, 0.25, 0.5, 0.9])
 def test_the_share_is_within_a_point_over_ten_thousand_subjects(weight):
+    """At every weight tried."""
     split = Split(rollout(weight), None)
     asked = sum(split.candidate_for(subject, "") for subject in _SUBJECTS)
     assert abs(asked / len(_SUBJECTS) - weight) <= 0.01
@@ -88,16 +89,19 @@ def test_shares_are_even_whatever_subjects_look_like(weight, stem, rollout_id):
 
 @given(st.text(), st.floats(0, 1), st.floats(0, 1))
 def test_who_belongs_to_a_share_belongs_to_a_greater_one(subject, one, other):
+    """Raising the weight takes nobody back from the candidate."""
     few, many = (Split(rollout(weight), None) for weight in sorted((one, other)))
     assert few.candidate_for(subject, "") <= many.candidate_for(subject, "")
 
 
 def test_nobody_and_everybody():
+    """Weights 0 and 1 have no exceptions."""
     assert not any(Split(rollout(0.0), None).candidate_for(one, "") for one in _SUBJECTS[:500])
     assert all(Split(rollout(1.0), None).candidate_for(one, "") for one in _SUBJECTS[:500])
 
 
 def test_without_a_subject_the_request_decides():
+    """Where there is one, the request's key changes nothing."""
     split = Split(rollout(0.5), None)
     found = {split.candidate_for(None, f"r-{number}") for number in range(50)}
     assert found == {True, False}
@@ -120,6 +124,7 @@ print(sum(share_of("0193-a", f"SN-{number:06d}") for number in range(1000)))
 
 
 def test_a_canary_answers_its_share_and_the_same_subjects_each_time(trying):
+    """And every logged row has the role of the version that answered."""
     trying.engine.traffic.start("pcb", "canary", 2, 0.5, "mia", "a try")
     subjects = _SUBJECTS[:40]
     first = {one: trying.ask(subject=one).model_version for one in subjects}
@@ -132,6 +137,7 @@ def test_a_canary_answers_its_share_and_the_same_subjects_each_time(trying):
 
 
 def test_the_split_outlives_a_restart(trying):
+    """The salt is the rollout's, so each subject stays where it was."""
     trying.engine.traffic.start("pcb", "canary", 2, 0.5)
     first = {one: trying.ask_async(subject=one).model_version for one in _SUBJECTS[:20]}
     trying.start()
@@ -139,6 +145,7 @@ def test_the_split_outlives_a_restart(trying):
 
 
 def test_a_request_that_names_a_version_gets_it(trying):
+    """Whatever the split says."""
     trying.engine.traffic.start("pcb", "canary", 2, 1.0)
     assert trying.ask(version=1).model_version == 1
     assert trying.ask().model_version == 2
@@ -190,6 +197,7 @@ def test_a_canary_that_hangs_costs_nobody_an_answer(trying, monkeypatch):
 
 
 def test_a_bad_picture_is_not_the_canarys_fault(trying):
+    """Eight unreadable ones neither suspend nor trip."""
     trying.engine.traffic.start("pcb", "canary", 2, 1.0)
     for _ in range(8):
         with pytest.raises(UnusableUpload):
@@ -239,6 +247,7 @@ def test_changing_traffic_loses_no_request(trying):
 
 
 def test_the_candidate_is_let_go_when_the_try_is_over(trying):
+    """Its slot closes; ending again is the same end, and it has no weight any more."""
     trying.engine.traffic.start("pcb", "canary", 2, 1.0)
     slot = trying.engine.traffic.split("pcb").slot
     trying.ask()
@@ -252,6 +261,7 @@ def test_the_candidate_is_let_go_when_the_try_is_over(trying):
 
 
 def test_activating_the_candidate_promotes_it(trying):
+    """The rollout ends as promoted."""
     started = trying.engine.traffic.start("pcb", "canary", 2, 0.1)
     trying.platform.deployments.activate("pcb", 2)
     assert trying.platform.db.models.active("pcb").version == 2
@@ -260,6 +270,7 @@ def test_activating_the_candidate_promotes_it(trying):
 
 
 def test_a_candidate_that_cannot_be_loaded_is_not_tried(trying):
+    """Nor one there is not, nor the active one; what serves goes on."""
     record = trying.platform.db.models.get("pcb", 2)
     trying.platform.registry.path_of(record).write_bytes(b"gone")
     with pytest.raises(ModelDamaged):
@@ -307,6 +318,7 @@ def test_another_process_follows(trying):
 
 
 def test_a_candidate_is_not_deleted(trying):
+    """Not before the try has ended."""
     trying.engine.traffic.start("pcb", "shadow", 2)
     with pytest.raises(Conflict, match="is being tried"):
         trying.platform.deployments.delete("pcb", 2)
@@ -318,6 +330,7 @@ def test_a_candidate_is_not_deleted(trying):
 
 
 def test_a_shadow_is_logged_and_never_answers(trying):
+    """With the request's subject, id and camera, and without counting for totals."""
     trying.engine.traffic.start("pcb", "shadow", 2)
     answer = trying.ask_async(subject="SN-1", request_id="r-1", camera="line-1")
     assert answer.model_version == 1
@@ -343,6 +356,7 @@ def test_a_shadow_never_delays_an_answer(trying):
 
 
 def test_a_shadow_that_crashes_is_known_and_harms_nobody(trying):
+    """The answer stands and the log has the error."""
     trying.engine.traffic.start("pcb", "shadow", 2)
     broken(trying.engine.traffic.split("pcb").slot, RuntimeFailed("It fell over."))
     trying.ask()
@@ -355,6 +369,7 @@ def test_a_shadow_that_crashes_is_known_and_harms_nobody(trying):
 
 @pytest.mark.parametrize("ask", ["ask", "ask_async"])
 def test_a_comparison_shows_both(trying, ask):
+    """The active version's answer, with both sides' counts, confidence and time."""
     trying.engine.traffic.start("pcb", "compare", 2)
     answer = getattr(trying, ask)()
     assert answer.model_version == 1

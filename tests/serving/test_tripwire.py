@@ -49,6 +49,7 @@ def version(serving):
 
 
 def test_three_failures_and_nothing_else_trip(tripwire, version):
+    """The third; the trip says how many of how many, and a reset forgets it."""
     watched = tripwire.watch(version)
     for _ in range(2):
         tripwire.failure(version.id, _CRASH)
@@ -75,6 +76,7 @@ def test_a_version_that_has_answered_may_fail_now_and_then(tripwire, version):
 
 
 def test_a_lone_failure_between_successes_never_trips(tripwire, version):
+    """Not even two hundred of them."""
     tripwire.watch(version)
     for _ in range(200):
         tripwire.success(version.id)
@@ -84,6 +86,7 @@ def test_a_lone_failure_between_successes_never_trips(tripwire, version):
 
 
 def test_failures_of_long_ago_are_forgotten(tripwire, version, monkeypatch):
+    """Four an hour ago and one now are one."""
     watched = tripwire.watch(version)
     watched.success()
     for _ in range(4):
@@ -144,6 +147,7 @@ def test_a_slow_model_gets_more_time(tripwire, version, monkeypatch):
 
 
 def test_a_callback_that_fails_does_not_keep_others_from_acting(tripwire, version):
+    """The next one is told all the same."""
     told = threading.Event()
 
     def fail(_):
@@ -158,6 +162,7 @@ def test_a_callback_that_fails_does_not_keep_others_from_acting(tripwire, versio
 
 
 def test_bad_pictures_never_trip(serving, version):
+    """What a client sends wrong is no failure of the version."""
     for seed in range(12):
         with pytest.raises(UnusableUpload):
             serving.ask(b"\x89PNG\r\n\x1a\n" + bytes([seed]))
@@ -165,6 +170,7 @@ def test_bad_pictures_never_trip(serving, version):
 
 
 def test_a_version_that_crashes_trips_after_three_pictures(alone):
+    """Through the engine; after a rollback and a new activation it starts anew."""
     alone.deploy("second")
     slot = alone.engine.slot()
 

@@ -96,6 +96,7 @@ def test_two_quiet_looks_in_a_row_resolve_an_alert(kept: Alerts):
 
 
 def test_a_cause_that_comes_back_after_it_was_gone_is_raised_anew(kept: Alerts):
+    """As another alert that counts from one."""
     first, _ = kept.see("k", **DRIFT)
     kept.quiet("k", looks=1)
     second, raised = kept.see("k", **DRIFT)
@@ -116,6 +117,7 @@ def test_what_was_resolved_by_hand_is_not_raised_again_while_its_cause_stays(kep
 
 
 def test_what_was_resolved_by_hand_is_raised_again_once_it_was_quiet(kept: Alerts):
+    """One look without the cause is enough."""
     first, _ = kept.see("k", **DRIFT)
     kept.resolve(first.alert_id, "Ada")
     assert kept.quiet("k") is None
@@ -125,6 +127,7 @@ def test_what_was_resolved_by_hand_is_raised_again_once_it_was_quiet(kept: Alert
 
 
 def test_what_was_resolved_by_hand_is_raised_again_after_an_hour(kept: Alerts, clock: Any):
+    """And not a minute before, while its cause stays."""
     first, _ = kept.see("k", **DRIFT)
     kept.resolve(first.alert_id, "Ada")
     clock(minutes=59)
@@ -135,6 +138,7 @@ def test_what_was_resolved_by_hand_is_raised_again_after_an_hour(kept: Alerts, c
 
 
 def test_a_clock_that_was_set_back_by_a_day_silences_nothing(kept: Alerts, clock: Any):
+    """A resolution that lies in the future holds nothing back."""
     first, _ = kept.see("k", **DRIFT)
     kept.resolve(first.alert_id, "Ada")
     clock(hours=-24)
@@ -142,12 +146,14 @@ def test_a_clock_that_was_set_back_by_a_day_silences_nothing(kept: Alerts, clock
 
 
 def test_what_was_resolved_by_hand_is_raised_again_when_it_gets_worse(kept: Alerts):
+    """At once, when the severity has grown."""
     first, _ = kept.see("k", **DRIFT)
     kept.resolve(first.alert_id, "Ada")
     assert kept.see("k", **{**DRIFT, "severity": "critical"})[1]
 
 
 def test_the_first_who_acknowledges_is_named(kept: Alerts):
+    """A second one changes nothing."""
     first, _ = kept.see("k", **DRIFT)
     taken = kept.acknowledge(first.alert_id, "Ada")
     assert (taken.status, taken.acknowledged_by) == ("acknowledged", "Ada")
@@ -155,6 +161,7 @@ def test_the_first_who_acknowledges_is_named(kept: Alerts):
 
 
 def test_nothing_is_done_to_a_resolved_alert_or_to_none(kept: Alerts):
+    """The error says who resolved it and when."""
     first, _ = kept.see("k", **DRIFT)
     kept.resolve(first.alert_id, "Ada")
     with pytest.raises(Conflict, match="was resolved by Ada at"):

@@ -12,6 +12,7 @@ from andon.store.drift_reports import DriftReferences, DriftReports
 
 
 def test_a_report_comes_back_as_it_was_kept(db: Database):
+    """With its model and version, and later the name of its page."""
     reports = DriftReports(db)
     version = add_version(db)
     kept = reports.add(version.id, "drift", 1.5, ["age"], {"summary": "It moved."})
@@ -24,6 +25,7 @@ def test_a_report_comes_back_as_it_was_kept(db: Database):
 
 
 def test_pages_go_on_where_the_one_before_ended(db: Database):
+    """Newest first, by model and verdict; and the newest of a version."""
     reports = DriftReports(db)
     version = add_version(db)
     other = add_version(db, "heart")
@@ -41,6 +43,7 @@ def test_pages_go_on_where_the_one_before_ended(db: Database):
 
 
 def test_old_reports_are_deleted_but_the_newest_of_a_version_stays(db: Database):
+    """So that there is always something to show."""
     reports = DriftReports(db)
     version = add_version(db)
     long_ago = now() - timedelta(days=200)
@@ -51,6 +54,7 @@ def test_old_reports_are_deleted_but_the_newest_of_a_version_stays(db: Database)
 
 
 def test_a_reference_is_replaced_and_forgotten(db: Database):
+    """There is one per version, and forgetting it twice is told."""
     references = DriftReferences(db)
     version = add_version(db)
     assert references.get(version.id) is None

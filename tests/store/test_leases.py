@@ -30,6 +30,7 @@ def test_a_lease_belongs_to_one_until_it_runs_out(leases: Leases, db: Database):
 
 
 def test_only_its_holder_renews_it(leases: Leases, db: Database):
+    """With its token; once another took it, the old token renews nothing."""
     first = leases.take("watch", "a", 1)
     assert first is not None
     assert leases.renew("watch", "a", 1, 60)
@@ -43,12 +44,14 @@ def test_only_its_holder_renews_it(leases: Leases, db: Database):
 
 
 def test_one_that_ran_out_and_that_nobody_took_is_still_its_own(leases: Leases, db: Database):
+    """A short pause does not change hands."""
     leases.take("watch", "a", 1)
     expire(db)
     assert leases.renew("watch", "a", 1, 60)
 
 
 def test_what_is_given_back_is_free_at_once(leases: Leases):
+    """Only its holder can, and the next token is higher."""
     leases.take("watch", "a", 60)
     leases.release("watch", "b", 1)
     assert leases.take("watch", "b", 60) is None
@@ -59,6 +62,7 @@ def test_what_is_given_back_is_free_at_once(leases: Leases):
 
 
 def test_one_of_many_gets_it(leases: Leases):
+    """Of sixteen that ask in eight threads."""
     with ThreadPoolExecutor(8) as pool:
         taken = list(pool.map(lambda who: leases.take("watch", f"p{who}", 60), range(16)))
     assert sum(one is not None for one in taken) == 1

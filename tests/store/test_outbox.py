@@ -51,6 +51,7 @@ def test_the_later_ones_of_a_channel_wait_behind_one_that_failed(outbox: Outbox,
 
 
 def test_what_is_given_up_makes_way(outbox: Outbox):
+    """One is due per channel at a time; the next follows when the first is given up."""
     for number in (1, 2):
         outbox.add(None, "webhook", "alert", {"n": number})
     (taken,) = outbox.due()
@@ -61,6 +62,7 @@ def test_what_is_given_up_makes_way(outbox: Outbox):
 
 
 def test_what_a_process_took_before_it_died_is_due_again(outbox: Outbox, clock: Any):
+    """When the time it was held for is over, as the second attempt."""
     outbox.add(None, "webhook", "alert", {})
     assert len(outbox.due(hold=60)) == 1
     assert outbox.due(hold=60) == []
@@ -69,6 +71,7 @@ def test_what_a_process_took_before_it_died_is_due_again(outbox: Outbox, clock: 
 
 
 def test_a_clock_that_was_set_back_silences_no_channel(outbox: Outbox, clock: Any):
+    """A next try that lies hours ahead is due now."""
     outbox.add(None, "webhook", "alert", {})
     (taken,) = outbox.due()
     outbox.failed(taken.id, "no", now() + timedelta(minutes=15))
@@ -77,6 +80,7 @@ def test_a_clock_that_was_set_back_silences_no_channel(outbox: Outbox, clock: An
 
 
 def test_of_many_who_ask_at_once_one_gets_it(outbox: Outbox):
+    """Twelve questions in six threads take it once."""
     outbox.add(None, "webhook", "alert", {})
     with ThreadPoolExecutor(6) as pool:
         taken = [one for part in pool.map(lambda _: outbox.due(), range(12)) for one in part]
@@ -84,6 +88,7 @@ def test_of_many_who_ask_at_once_one_gets_it(outbox: Outbox):
 
 
 def test_only_what_is_over_is_forgotten(outbox: Outbox):
+    """Sent long enough ago; what waits stays."""
     for number in range(3):
         outbox.add(None, "webhook", "alert", {"n": number})
     (taken,) = outbox.due()

@@ -18,6 +18,7 @@ def rollouts(db) -> Rollouts:
 
 
 def test_a_rollout_says_who_tries_what_beside_what(rollouts):
+    """Candidate, baseline, weight, actor and reason, by every way of reading it."""
     started = rollouts.start("pcb", "canary", 2, 0.1, "mia", "new lamps")
     assert rollouts.running("pcb") == started == rollouts.get(started.id)
     assert rollouts.all_running() == [started]
@@ -27,6 +28,7 @@ def test_a_rollout_says_who_tries_what_beside_what(rollouts):
 
 
 def test_only_one_runs_per_model(rollouts, db):
+    """A second is refused, also in another mode; other models have their own."""
     rollouts.start("pcb", "canary", 2, 0.1, "", "")
     with pytest.raises(Conflict, match="trying version 2 as canary already"):
         rollouts.start("pcb", "shadow", 3, 1.0, "", "")
@@ -38,6 +40,7 @@ def test_only_one_runs_per_model(rollouts, db):
 
 
 def test_what_cannot_be_tried_is_refused(rollouts, db):
+    """The active version, none, a share above 1, an unknown mode, nothing to compare with."""
     with pytest.raises(Conflict, match="answers already"):
         rollouts.start("pcb", "canary", 1, 0.1, "", "")
     with pytest.raises(NotFound, match="Version 9"):
@@ -53,6 +56,7 @@ def test_what_cannot_be_tried_is_refused(rollouts, db):
 
 
 def test_ending_twice_is_ending_once(rollouts):
+    """Another end and another weight are refused, and the next rollout may start."""
     started = rollouts.start("pcb", "canary", 2, 0.1, "", "")
     ended = rollouts.end(started.id, "reverted", "It crashed.")
     assert (ended.status, ended.outcome) == ("reverted", "It crashed.")
@@ -67,6 +71,7 @@ def test_ending_twice_is_ending_once(rollouts):
 
 
 def test_every_change_changes_the_token(rollouts):
+    """Start, weight, judgement and end; and nothing else does."""
     seen = {rollouts.last_change()}
     started = rollouts.start("pcb", "canary", 2, 0.1, "", "")
     seen.add(rollouts.last_change())
@@ -82,6 +87,7 @@ def test_every_change_changes_the_token(rollouts):
 
 
 def test_the_pages_have_every_rollout_once(rollouts):
+    """Newest first, over two pages."""
     made = []
     for _ in range(5):
         started = rollouts.start("pcb", "shadow", 3, 1.0, "", "")

@@ -1,4 +1,5 @@
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import CheckConstraint, text
+from tests.store.builders import run_program
 
 from andon.store import schema
 from andon.store.connections import Connections
@@ -20,11 +22,28 @@ def _scripts() -> ScriptDirectory:
     return ScriptDirectory.from_config(config)
 
 
+def _everything(path: Path) -> list[str]:
+    """All statements that would make a database like this one, in no particular order."""
+    with closing(sqlite3.connect(path)) as bare:
+        return sorted(bare.iterdump())
+
+
 def test_files_name_the_revisions_in_order():
     """What is read off the file names is what Alembic would run."""
     in_order = [script.revision for script in _scripts().walk_revisions()][::-1]
     assert schema.known_revisions() == in_order
     assert _scripts().get_heads() == [in_order[-1]]
+
+
+def test_what_other_tests_open_is_what_the_migrations_make(tmp_path: Path):
+    """`tests/conftest.py` fills new SQLite files with a copy; here they run in another process."""
+    run_program(
+        "import sys; from andon.store.database import Database; Database(sys.argv[1]).close()",
+        tmp_path / "migrated.db",
+    )
+    Database(tmp_path / "copied.db").close()
+    migrated, copied = (_everything(tmp_path / f"{name}.db") for name in ("migrated", "copied"))
+    assert copied == migrated
 
 
 def test_tables_and_migrations_agree(db: Database):

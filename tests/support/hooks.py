@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 HANG = "hang"
@@ -27,7 +28,7 @@ class Hooks:
         self.location = ""
         self.got: list[tuple[dict[str, str], dict[str, Any]]] = []
         self.times: list[float] = []
-        self._open: list[socket.socket] = []
+        self._open: list[tuple[socket.socket, threading.Thread]] = []
         self._stopping = threading.Event()
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
@@ -46,10 +47,12 @@ class Hooks:
             return
         self._stopping.set()
         self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
-        for one in self._open:
-            one.close()
         self._thread.join()
+        self._server.close()
+        for connection, answering in self._open:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            answering.join()
 
     def _serve(self) -> None:
         while not self._stopping.is_set():
@@ -57,12 +60,13 @@ class Hooks:
                 connection, _ = self._server.accept()
             except OSError:
                 return
-            self._open.append(connection)
-            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+            answering = threading.Thread(target=self._answer, args=(connection,), daemon=True)
+            self._open.append((connection, answering))
+            answering.start()
 
     def _answer(self, connection: socket.socket) -> None:
         try:
-            with connection.makefile("rb") as file:
+            with connection, connection.makefile("rb") as file:
                 head = file.readline()
                 if not head:
                     return
@@ -71,21 +75,20 @@ class Hooks:
                     name, _, value = line.partition(":")
                     headers[name.strip()] = value.strip()
                 body = json.loads(file.read(int(headers["Content-Length"])))
-            self.times.append(time.monotonic())
-            self.got.append((headers | {"path": head.split()[1].decode()}, body))
-            fault = self.script.popleft() if self.script else self.always
-            if fault == HANG:
-                self._stopping.wait(30)
-                return
-            if fault == DRIP:
-                for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 400:
-                    connection.send(bytes([byte]))
-                    if self._stopping.wait(0.02):
-                        return
-            extra = f"Location: {self.location}\r\n" if self.location else ""
-            answer = f"HTTP/1.1 {fault} Whatever\r\n{extra}Content-Length: 0\r\n\r\n"
-            connection.sendall(answer.encode())
-            connection.close()
+                self.times.append(time.monotonic())
+                self.got.append((headers | {"path": head.split()[1].decode()}, body))
+                fault = self.script.popleft() if self.script else self.always
+                if fault == HANG:
+                    self._stopping.wait(30)
+                    return
+                if fault == DRIP:
+                    for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 400:
+                        connection.send(bytes([byte]))
+                        if self._stopping.wait(0.02):
+                            return
+                extra = f"Location: {self.location}\r\n" if self.location else ""
+                answer = f"HTTP/1.1 {fault} Whatever\r\n{extra}Content-Length: 0\r\n\r\n"
+                connection.sendall(answer.encode())
         except OSError:
             # The one who asked has hung up.
             return

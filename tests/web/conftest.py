@@ -1,5 +1,6 @@
 """A real server on a free port of this machine, with a real model behind it."""
 
+import asyncio
 import contextlib
 import re
 import socket
@@ -38,10 +39,19 @@ class Site:
         self.url = address_of(self.listener)
         self._up = threading.Event()
         self.server: Server = build_server(self.platform, self._up.set)
+        self.server.main_loop = self._until_told  # type: ignore[method-assign]
         self._thread = threading.Thread(target=self.server.run, args=([self.listener],))
         self._thread.start()
         assert self._up.wait(20), "the server did not start"
-        self.client = httpx.Client(base_url=self.url, timeout=20)
+        # It speaks plain HTTP; reading the certificates of all authorities takes 20 ms.
+        self.client = httpx.Client(base_url=self.url, timeout=20, verify=False)
+
+    async def _until_told(self) -> None:
+        """The loop of uvicorn, which looks more often whether it is to end: tests end often."""
+        counter = 0
+        while not await self.server.on_tick(counter):
+            counter += 1
+            await asyncio.sleep(0.01)
 
     def close(self) -> None:
         """Stop everything."""
@@ -145,12 +155,19 @@ def fresh(tmp_path: Path) -> Iterator[Site]:
     made.close()
 
 
-@pytest.fixture
-def closed(tmp_path: Path) -> Iterator[Site]:
-    """A server that asks for the key."""
-    made = Site(tmp_path / "home", auth="required", api_key=KEY)
+@pytest.fixture(scope="module")
+def closed_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server that asks for the key, for tests that change nothing in it."""
+    made = Site(tmp_path_factory.mktemp("closed") / "home", auth="required", api_key=KEY)
     yield made
     made.close()
+
+
+@pytest.fixture
+def closed(closed_site: Site) -> Site:
+    """The same, called by somebody who has not signed in."""
+    closed_site.client.cookies.clear()
+    return closed_site
 
 
 class Floor:

@@ -41,6 +41,7 @@ def raised(site: Site, key: str = "pcb:data_drift", **given: Any) -> Alert:
 
 
 def test_an_alert_is_shown_with_its_evidence(site: Site):
+    """And where to look, under an id in any case; another id is not found."""
     alert = raised(site)
     body = site.client.get(f"/api/alerts/{alert.alert_id.upper()}").json()
     assert body["title"] == "pcb: the data have moved"
@@ -49,10 +50,11 @@ def test_an_alert_is_shown_with_its_evidence(site: Site):
     assert body["signals"] == [{"name": "drift", "value": 1.7}]
     assert set(body) == set(AlertShown.__struct_fields__)
     problem(site.client.get(f"/api/alerts/{uuid7()}"), 404, "There is no alert")
-    problem(site.client.get("/api/alerts/x"), 422)
+    problem(site.client.get("/api/alerts/x"), 422, "An id looks like 019aa4a1-")
 
 
 def test_pages_are_filtered_and_go_on(site: Site):
+    """By status, severity and model, newest first, with a cursor."""
     ids = [raised(site, f"k{number}").alert_id for number in range(5)]
     critical = raised(site, "worst", severity="critical", model="heart").alert_id
     site.platform.db.alerts.resolve(ids[0], "Ada")
@@ -92,6 +94,7 @@ def test_an_alert_is_taken_on_and_resolved(site: Site):
              {"by": "Ada", "more": 1}]
 )  # fmt: skip
 def test_who_does_it_must_be_said(site: Site, body: dict[str, Any]):
+    """Without a usable name the alert stays as it was."""
     alert = raised(site)
     problem(site.client.post(f"/api/alerts/{alert.alert_id}/resolve", json=body), 422)
     problem(
@@ -120,6 +123,7 @@ def test_a_critical_alert_degrades_health_until_it_is_resolved(site: Site):
 
 
 def test_who_watches_is_told(site: Site):
+    """The holder, the last look and the next, and that nothing fails."""
     until(lambda: site.client.get("/api/watch").json()["last_look"] is not None)
     body = site.client.get("/api/watch").json()
     assert body["enabled"]

@@ -50,6 +50,7 @@ def test_a_picture_that_is_well_says_so(watched):
 
 
 def test_no_detections_on_a_sick_picture_are_not_no_defects(watched):
+    """The answer says it is not reliable and why; the log keeps it and finds it by camera."""
     answer = watched.predict(dark(), camera="line-2").json()
     assert (answer["detections"], answer["reliable"]) == ([], False)
     assert answer["camera_state"] == "dark"
@@ -71,12 +72,14 @@ def test_a_frozen_camera_is_seen_although_its_answers_are_cached(watched):
 
 
 def test_a_camera_has_a_name_of_64_characters_at_most(watched):
+    """The error names the field."""
     answer = watched.predict(camera="x" * 65)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == "camera"
 
 
 def test_a_queued_picture_keeps_its_camera(watched):
+    """The job's result has it, with its state."""
     job = watched.predict(camera="line-4", **{"async": "true"}).json()
     where = f"/api/jobs/{job['job_id']}"
     until(lambda: watched.client.get(where).json()["status"] == "succeeded")
@@ -86,6 +89,7 @@ def test_a_queued_picture_keeps_its_camera(watched):
 
 
 def test_canary_and_comparison_go_over_the_wire(watched):
+    """Both sides in the answer, the role in the log, and a canary's own answer."""
     with io.BytesIO(watched.model_file("second")) as file:
         watched.client.post(
             "/api/models/upload",
@@ -104,6 +108,7 @@ def test_canary_and_comparison_go_over_the_wire(watched):
 
 
 def test_nothing_is_looked_at_where_nobody_watches(tmp_path):
+    """With watching off a dark picture is answered like any other."""
     site = Site(tmp_path / "home", monitor=False)
     try:
         site.upload()

@@ -78,6 +78,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def test_a_look_on_demand_is_answered_kept_and_listed(served: Served):
+    """Whole at its own address and as the newest; short in the list."""
     made = served.run(model="pcb")
     assert made.status_code == 201, made.text
     body = made.json()
@@ -94,6 +95,7 @@ def test_a_look_on_demand_is_answered_kept_and_listed(served: Served):
 
 
 def test_a_report_is_a_page_that_stands_alone(served: Served):
+    """With a policy of its own that lets nothing load; an unknown one is not found."""
     href = served.run().json()["href"]
     page = served.call("GET", href)
     assert page.headers["content-type"].startswith("text/html")
@@ -105,6 +107,7 @@ def test_a_report_is_a_page_that_stands_alone(served: Served):
 
 
 def test_a_look_that_cannot_be_says_why(served: Served):
+    """Too few answers, no such model, no such version."""
     assert served.run(limit=5).status_code == 422
     assert served.run(model="nothing").status_code == 404
     assert served.run(version=9).status_code == 404
@@ -112,6 +115,7 @@ def test_a_look_that_cannot_be_says_why(served: Served):
 
 
 def test_a_reference_is_pinned_shown_and_forgotten(served: Served):
+    """Backwards, by nobody or over an empty span it is refused."""
     asked = {
         "since": builders.moment(100).isoformat(),
         "until": builders.moment(300).isoformat(),

@@ -112,11 +112,12 @@ def test_options_override_what_is_recognised(fresh: Site):
 
 
 @pytest.mark.parametrize("options", ["{", "[]", '"x"', '{"heads": 1}', '{"threshold": "high"}'])
-def test_options_that_are_not_valid_are_refused(fresh: Site, options):
+def test_options_that_are_not_valid_are_refused(site: Site, options):
     """Before anything is registered."""
-    problem(fresh.upload("first", options=options), 422)
-    assert fresh.client.get("/api/models").json() == []
-    assert fresh.incoming == []
+    before = site.client.get("/api/models").json()
+    problem(site.upload("unlike-others", options=options), 422)
+    assert site.client.get("/api/models").json() == before
+    assert site.incoming == []
 
 
 @pytest.mark.parametrize(
@@ -128,11 +129,12 @@ def test_options_that_are_not_valid_are_refused(fresh: Site, options):
         ({"notes": "x" * 70_000}, 413),
     ],
 )
-def test_fields_that_are_not_valid_are_refused(fresh: Site, fields, status):
+def test_fields_that_are_not_valid_are_refused(site: Site, fields, status):
     """And nothing stays behind."""
-    problem(fresh.upload("first", **fields), status)
-    assert fresh.client.get("/api/models").json() == []
-    assert fresh.incoming == []
+    before = site.client.get("/api/models").json()
+    problem(site.upload("unlike-others", **fields), status)
+    assert site.client.get("/api/models").json() == before
+    assert site.incoming == []
 
 
 def test_no_file_and_other_files_are_refused(site: Site):

@@ -180,7 +180,10 @@ class Agent:
             parameters=parameters or {}, reason=reason, moment=moment,
         )  # fmt: skip
         action = self._db.actions.propose(**asked, at=moment)
-        log.info(f"{action.action_type} was asked for by {by}", action=action.action_id)
+        log.info(
+            f"{action.action_type} was asked for by {asked['parameters']['asked_by']}",
+            action=action.action_id,
+        )
         if action.status != "pending":
             return action
         action = self._approvals.approve(action.action_id, by, "Asked for it.", moment)
@@ -357,13 +360,14 @@ class Agent:
                 dry_run=policy.dry_run,
                 expires_at=moment + policy.approval_expires,
                 at=moment,
+                tell=self._approvals.ask_with,
             )
         except Conflict:
             # Somebody asked for the same by hand a moment ago.
             return None
         log.info(f"Decided: {action.action_type}", action=action.action_id, status=action.status)
         if action.status == "pending":
-            self._approvals.ask(action)
+            self._approvals.asked(action)
         return action
 
     def _alert_of(self, finding: Finding) -> str | None:

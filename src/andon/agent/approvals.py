@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection
 
 from andon.errors import InvalidRequest
 from andon.notify.notifier import Notifier
@@ -44,25 +45,15 @@ class Approvals:
 
     def ask(self, action: AgentAction) -> None:
         """Tell people that an action waits for them."""
-        people = (
-            "a person"
-            if action.approvals_needed == 1
-            else (f"{action.approvals_needed} different people")
-        )
-        until = (
-            "" if action.expires_at is None else f", until {action.expires_at:%Y-%m-%d %H:%M} UTC"
-        )
-        self._notifier.tell(
-            "approval_needed",
-            {
-                **about(action),
-                "severity": "critical" if action.risk_level == "high" else "warning",
-                "title": f"{_what(action)} waits for {people}",
-                "message": f"{action.reason} It waits for {people}{until}.",
-                "expires_at": None if action.expires_at is None else action.expires_at.isoformat(),
-                "href": "/approvals",
-            },
-        )
+        self._notifier.tell("approval_needed", _asking(action))
+
+    def ask_with(self, connection: Connection, action: AgentAction) -> None:
+        """Have people told that an action waits for them, if its transaction is committed."""
+        self._notifier.tell_with(connection, "approval_needed", _asking(action))
+
+    def asked(self, action: AgentAction) -> None:
+        """That transaction was committed."""
+        self._notifier.told_with("approval_needed", _asking(action))
 
     def expire(self, moment: datetime) -> list[AgentAction]:
         """End what nobody agreed to in time, and tell it."""
@@ -74,18 +65,15 @@ class Approvals:
 
     def done(self, action: AgentAction) -> None:
         """Tell what came of an action."""
-        summary = str((action.execution_result or {}).get("summary") or action.error)
-        self._notifier.tell(
-            "action_done",
-            {
-                **about(action),
-                "status": action.status,
-                "severity": "info" if action.status == "succeeded" else "warning",
-                "title": f"{_what(action)}: {action.status}",
-                "message": f"{summary} {action.reason}".strip(),
-                "href": f"/actions/{action.action_id}",
-            },
-        )
+        self._notifier.tell("action_done", _ended(action))
+
+    def done_with(self, connection: Connection, action: AgentAction) -> None:
+        """Have it told if the transaction that ends the action is committed."""
+        self._notifier.tell_with(connection, "action_done", _ended(action))
+
+    def was_done(self, action: AgentAction) -> None:
+        """That transaction was committed."""
+        self._notifier.told_with("action_done", _ended(action))
 
     def _review(
         self, action_id: str, by: str, decision: str, comment: str, at: datetime
@@ -122,6 +110,35 @@ def about(action: AgentAction) -> dict[str, Any]:
         "model": action.model,
         "version": action.model_version,
         "reason": action.reason,
+    }
+
+
+def _asking(action: AgentAction) -> dict[str, Any]:
+    people = (
+        "a person"
+        if action.approvals_needed == 1
+        else f"{action.approvals_needed} different people"
+    )
+    until = "" if action.expires_at is None else f", until {action.expires_at:%Y-%m-%d %H:%M} UTC"
+    return {
+        **about(action),
+        "severity": "critical" if action.risk_level == "high" else "warning",
+        "title": f"{_what(action)} waits for {people}",
+        "message": f"{action.reason} It waits for {people}{until}.",
+        "expires_at": None if action.expires_at is None else action.expires_at.isoformat(),
+        "href": "/approvals",
+    }
+
+
+def _ended(action: AgentAction) -> dict[str, Any]:
+    summary = str((action.execution_result or {}).get("summary") or action.error)
+    return {
+        **about(action),
+        "status": action.status,
+        "severity": "info" if action.status == "succeeded" else "warning",
+        "title": f"{_what(action)}: {action.status}",
+        "message": f"{summary} {action.reason}".strip(),
+        "href": f"/actions/{action.action_id}",
     }
 
 

@@ -46,7 +46,7 @@ def prepare(
     if len(reason) > _MOST_TEXT or "\x00" in reason:
         raise _invalid("reason", f"must have at most {_MOST_TEXT} characters")
     for unknown in parameters.keys() - _KNOWN.get(kind, set()):
-        raise _invalid(f"parameters.{unknown}", f"is not known for {kind}")
+        raise _invalid(f"parameters.{unknown[:64]}", f"is not known for {kind}")
     found = _about(means, model, version, needed=kind != "send_alert")
     about = clean_model_name(model or means.settings.default_model)
     given = _parameters(means, kind, about, found, parameters, reason)
@@ -190,8 +190,8 @@ def _parameters(
         assert version is not None
         return _threshold(means, version, given)
     if kind == "send_alert":
-        message = str(given.get("message") or reason).strip()
-        if not message or len(message) > _MOST_TEXT:
+        message = _text("message", given.get("message") or reason, several_lines=True)
+        if not message:
             raise _invalid("parameters.message", f"must be 1 to {_MOST_TEXT} characters of text")
         severity = given.get("severity", "warning")
         if severity not in _SEVERITIES:
@@ -199,9 +199,21 @@ def _parameters(
         return {
             "message": message,
             "severity": severity,
-            "title": str(given.get("title") or message)[:120],
+            "title": (_text("title", given.get("title")) or " ".join(message.split()))[:120],
         }
     return {}
+
+
+def _text(name: str, said: Any, *, several_lines: bool = False) -> str:
+    """A text that goes into an alert, and from there to people, their terminals and webhooks."""
+    if said is None:
+        return ""
+    if not isinstance(said, str) or len(said) > _MOST_TEXT:
+        raise _invalid(f"parameters.{name}", f"must be text of at most {_MOST_TEXT} characters")
+    text = said.strip()
+    if not (text.replace("\n", " ") if several_lines else text).isprintable():
+        raise _invalid(f"parameters.{name}", "must not hold characters that cannot be printed")
+    return text
 
 
 def _rollback(means: Means, model: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -243,7 +255,8 @@ def _threshold(means: Means, version: ModelVersion, given: dict[str, Any]) -> di
         )
     return {
         "from_threshold": before,
-        "to_threshold": float(wanted),
+        # 0 of both signs is 0.
+        "to_threshold": float(wanted) + 0.0,
         "from_set": version.threshold,
     }
 

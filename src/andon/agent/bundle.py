@@ -5,6 +5,7 @@ that goes in is searched for them, for passwords in addresses and for what looks
 """
 
 import io
+import json
 import os
 import platform as machine
 import re
@@ -16,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 import structlog
@@ -44,11 +45,19 @@ _SECRET_NAME = re.compile(
 _URL_PASSWORD = re.compile(r"(\w+://[^\s:/@]*:)[^\s@]+@")
 # The user name of an address can be a token as well.
 _URL_USER = re.compile(r"(\w+://)[^\s:/@]+@")
-_SAID = re.compile(
-    r"(?i)\b(authorization|cookie|x-api-key|api[_-]?key|password|passwd|secret|token)"
-    r"(\"?\s*[:=]\s*\"?)((?:bearer|basic)\s+)?[^\s\"',;&]+"
+# How it is said: `name: value`, `name=value`, and both in quotes, which a string in JSON escapes.
+_NAME = (
+    r"(?i)((?:authorization|cookie|api[_-]?key|access[_-]?key|password|passwd|secret|token)"
+    r"[\w-]{0,40}"
 )
+_QUOTED = re.compile(_NAME + r"[\"']?\s{0,4}[:=]\s{0,4})\"(?:[^\"\\]|\\.)+\"")
+_ESCAPED = re.compile(_NAME + r"(?:\\\")?\s{0,4}[:=]\s{0,4})\\\".+?\\\"")
+_SAID = re.compile(_NAME + r"\s{0,4}[:=]\s{0,4}(?:(?:bearer|basic|digest)\s{1,4})?)[^\s\"',;&]+")
 _SHORTEST = 4
+# What SOME_TOKEN_CHECK may be set to: no secret, and a part of JSON.
+_PLAIN = frozenset({"true", "false", "null", "none"})
+# Of the words in an address that is a secret as a whole.
+_SHORTEST_WORD = 8
 
 
 class Hiding:
@@ -66,8 +75,13 @@ class Hiding:
             if _SECRET_NAME.search(name):
                 found.add(value)
             found.update(_password_of(value))
+        # As they are written in JSON and in addresses, too.
+        for secret in list(found):
+            found |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+            found |= {quote(secret, safe=""), quote(secret)}
         # The longest first: a short one may be a part of it.
-        self._secrets = sorted((one for one in found if len(one) >= _SHORTEST), key=len)[::-1]
+        secrets = {one for one in found if len(one) >= _SHORTEST and one.lower() not in _PLAIN}
+        self._secrets = sorted(secrets, key=len)[::-1]
 
     def text(self, text: str) -> str:
         """The text without secrets."""
@@ -75,7 +89,9 @@ class Hiding:
             text = text.replace(secret, HIDDEN)
         text = _URL_PASSWORD.sub(rf"\1{HIDDEN}@", text)
         text = _URL_USER.sub(rf"\1{HIDDEN}@", text)
-        return _SAID.sub(rf"\1\2{HIDDEN}", text)
+        text = _ESCAPED.sub(rf'\1\\"{HIDDEN}\\"', text)
+        text = _QUOTED.sub(rf'\1"{HIDDEN}"', text)
+        return _SAID.sub(rf"\1{HIDDEN}", text)
 
     def json(self, value: Any) -> bytes:
         """A value as indented JSON without secrets."""
@@ -143,6 +159,7 @@ def _secrets_of(settings: Settings) -> Iterable[str]:
             plain = value.get_secret_value()
             yield plain
             yield from _password_of(plain)
+            yield from _words_of(plain)
         elif isinstance(value, str):
             yield from _password_of(value)
 
@@ -158,6 +175,21 @@ def _password_of(value: str) -> list[str]:
     except ValueError:
         return []
     return [secret, unquote(secret)] if secret else []
+
+
+def _words_of(value: str) -> list[str]:
+    """What else may be secret in an address that is one: long parts of its path and its query.
+
+    Whoever knows the token in `https://hook.example/T0KEN` may post there.
+    """
+    if "://" not in value:
+        return []
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return []
+    said = [*parts.path.split("/"), *re.split("[&=]", parts.query)]
+    return [one for word in said for one in (word, unquote(word)) if len(one) >= _SHORTEST_WORD]
 
 
 def _made(name: str, make: Callable[[], bytes], hiding: Hiding) -> bytes:

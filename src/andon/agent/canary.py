@@ -89,7 +89,7 @@ class Canaries:
             before=rollout.baseline,
         )  # fmt: skip
         if action is not None and action.status == "pending":
-            self._approvals.ask(action)
+            self._approvals.asked(action)
         return action
 
     def _of_rollout(
@@ -119,6 +119,7 @@ class Canaries:
                 dry_run=policy.dry_run,
                 expires_at=moment + policy.approval_expires,
                 at=moment,
+                tell=self._approvals.ask_with,
             )
         except Conflict:
             return None

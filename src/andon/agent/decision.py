@@ -20,6 +20,9 @@ NEW = timedelta(hours=24)
 # Numbers for which the version before is the better one, however old this one is.
 _FAULTS = frozenset({"error_rate", "latency", "accuracy"})
 
+# A bigger model may be meant to be slower than the one before: people are told, nothing is undone.
+_ONLY_TOLD = frozenset({"latency_before"})
+
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """Something that should be done.
@@ -68,6 +71,8 @@ def decide(finding: Finding, known: Situation) -> list[Wish]:
     if "concept" in finding.names():
         return _changed_world(finding, known)
     if finding.issue is Issue.PERFORMANCE:
+        if finding.names() <= _ONLY_TOLD:
+            return [_alert(finding, "A person must say whether it may take that long.")]
         return _worse(finding, known)
     if finding.issue is Issue.ANOMALY:
         if is_new(known):

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import structlog
 
-from andon.agent import bundle, report
 from andon.agent.means import Means
 from andon.agent.rollback import ACTOR, Target, find_target
 from andon.errors import AndonError, Conflict, ModelDamaged, ModelRejected, NotFound, Unavailable
@@ -90,7 +89,12 @@ class Executor:
             return self._end_rollout(action, "reverted")
         model = _model(action)
         if self._db.actions.event_of(action.action_id) is None:
-            self._go_back(action, model)
+            try:
+                self._go_back(action, model)
+            except Conflict:
+                # A process that was believed dead has done it meanwhile.
+                if self._db.actions.event_of(action.action_id) is None:
+                    raise
         event = self._db.actions.event_of(action.action_id)
         if event is None:
             raise Conflict(
@@ -144,7 +148,12 @@ class Executor:
                 to = _number(find_target(self._db, model, without=frozenset(tried)), model)
             try:
                 self._means.deployments.rollback(
-                    model, action.reason, _actor(action), to=to, action_id=action.action_id
+                    model,
+                    action.reason,
+                    _actor(action),
+                    to=to,
+                    action_id=action.action_id,
+                    instead_of=active.version,
                 )
             except (ModelDamaged, ModelRejected, NotFound):
                 # People agreed to this version and no other.
@@ -293,6 +302,8 @@ class Executor:
         )
 
     def _collect(self, action: AgentAction) -> Done:
+        from andon.agent import bundle  # noqa: PLC0415 - seldom needed
+
         made = bundle.collect(self._means, action)
         return Done(
             result={
@@ -314,6 +325,8 @@ class Executor:
         )
 
     def _report(self, action: AgentAction) -> Done:
+        from andon.agent import report  # noqa: PLC0415 - comes with Jinja, 3 MB
+
         made = report.write(self._means, action, self._about(action))
         return Done(
             result={

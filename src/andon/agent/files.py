@@ -70,8 +70,9 @@ def find(folder: Path, action: AgentAction, name: str) -> tuple[Path, str]:
     made = (action.execution_result or {}).get("files", [])
     kind = next((one["kind"] for one in made if one["name"] == name), None)
     path = folder / name
-    # Only names that the action itself wrote down: never a path from outside.
-    if kind is None or not path.is_file():
+    # Only names that the action itself wrote down, and only files: never a path from outside, or
+    # what somebody laid in their place.
+    if kind is None or path.is_symlink() or not path.is_file():
         raise NotFound(
             f"The action {action.action_id} has no file {name[:80]!r}.",
             hint="Old ones are deleted: ANDON_KEEP_REPORTS_DAYS.",

@@ -83,7 +83,8 @@ def _waiting(
     action: AgentAction, moment: datetime, summary: str, *, patient: bool = False
 ) -> tuple[dict[str, Any], datetime | None]:
     done = action.executed_at or action.created_at
-    over = moment - done >= PATIENCE and not patient
+    # Of a clock that was set back, the time since is not known.
+    over = abs(moment - done) >= PATIENCE and not patient
     return _said(moment, None, summary), None if over else moment + AGAIN
 
 

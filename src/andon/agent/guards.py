@@ -42,7 +42,7 @@ class Guards:
             and one.action_type != "send_alert"
             and one.dry_run == self._policy.dry_run
             and one.status not in _UNDONE
-            for one in self._db.actions.recent(None, None, self._moment - DAY)
+            for one in self._recent(None, None, DAY)
         )
 
     def over_budget(self, kind: str) -> str:
@@ -72,7 +72,7 @@ class Guards:
             if one.status in _UNDONE:
                 continue
             done = one.executed_at or one.created_at
-            if self._moment - done < cooldown:
+            if abs(self._moment - done) < cooldown:
                 return (
                     f"The last {kind.replace('_', ' ')} was at {done:%Y-%m-%d %H:%M} UTC, and the "
                     f"policy wants {_words(cooldown)} between two."
@@ -120,7 +120,7 @@ class Guards:
             return True
         if followed and self._moment >= newest:
             return False
-        return self._moment - newest < AGAIN
+        return abs(self._moment - newest) < AGAIN
 
     def told(self, group_key: str, severity: str) -> bool:
         """Whether people were told the same in the last 24 hours, as gravely."""
@@ -135,17 +135,28 @@ class Guards:
         if model is None or since is None:
             return ""
         events, _ = self._db.events.page(model=model, event_type="ROLLBACK", limit=1)
-        if not events or events[0].timestamp < since or self._moment - since >= cooldown:
+        # Compared as they are written: a clock that was set back must not mix up their order.
+        if not events or events[0].timestamp != since or abs(self._moment - since) >= cooldown:
             return ""
         return (
             f"{model} was rolled back at {since:%Y-%m-%d %H:%M} UTC, and the policy wants "
             f"{_words(cooldown)} between two."
         )
 
+    def _recent(self, model: str | None, kind: str | None, span: timedelta) -> list[AgentAction]:
+        """Actions of a span of time.
+
+        Where the clock was set back, some lie ahead: those that lie further ahead than the span
+        count no more than those that lie further behind, or one hour with a wrong year would
+        hold the agent back for that year.
+        """
+        found = self._db.actions.recent(model, kind, self._moment - span)
+        return [one for one in found if one.created_at - self._moment <= span]
+
     def _past(self, kind: str | None, model: str | None, span: timedelta) -> Sequence[AgentAction]:
         return [
             one
-            for one in self._db.actions.recent(model, kind, self._moment - span)
+            for one in self._recent(model, kind, span)
             if one.source == "agent"
             and one.dry_run == self._policy.dry_run
             and (model is not None or kind == "send_alert" or one.model is None)

@@ -4,6 +4,8 @@ A page that cannot be used is refused whole, every fault with its line. While it
 nothing is looser than before: see `PolicyFile`.
 """
 
+import errno
+import stat
 import threading
 from collections.abc import Collection
 from datetime import timedelta
@@ -30,6 +32,7 @@ DEFAULT = "default"
 READING = frozenset({"send_alert", "collect_diagnostics", "validate_data", "generate_report"})
 """Actions that change nothing: they run also while the policy file cannot be used."""
 
+_MOST_BYTES = 1024 * 1024
 # What an action follows that a model's own table speaks of.
 _OF_MODEL = {
     "rollback_model": "rollback",
@@ -60,6 +63,10 @@ _BUILT_IN: dict[str, ModelSection] = {
     ),
     "pcb": ModelSection(rollback="auto"),
 }
+
+
+class Unreadable(ConfigurationError):
+    """The file is there, and the system does not hand it out."""
 
 
 class ActionPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,10 +220,11 @@ def load(path: Path, settings: Settings, models: Collection[str] | None = None) 
         ConfigurationError: It cannot be used; every fault is named with its line.
     """
     try:
-        text = path.read_text("utf-8")
+        text = _text(path)
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigurationError(
+        kind = Unreadable if isinstance(error, OSError) else ConfigurationError
+        raise kind(
             f"The policy file {path.name} cannot be read: {why}.",
             hint="`andon agent policy --write` puts down a fresh one.",
         ) from error
@@ -227,6 +235,17 @@ def load(path: Path, settings: Settings, models: Collection[str] | None = None) 
             hint="Mend it and see: `andon agent policy --check`.",
         )
     return msgspec.structs.replace(_policy(page, settings), path=str(path))
+
+
+def _text(path: Path) -> str:
+    """What a file holds; a pipe would never end, and no person writes a megabyte of policy."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no file")
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise OSError(errno.EFBIG, f"it is larger than {_MOST_BYTES:,} bytes")
+    return content.decode("utf-8")
 
 
 def _policy(page: Page, settings: Settings) -> Policy:
@@ -265,7 +284,7 @@ class PolicyFile:
         self._good = built_in(settings)
         self._current = self._good
         self._problem = ""
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, int, int, int] | None = None
         self._looked = False
 
     def current(self) -> tuple[Policy, str]:
@@ -277,12 +296,13 @@ class PolicyFile:
                 self._read(there=seen is not None)
             return self._current, self._problem
 
-    def _state(self) -> tuple[int, int, int] | None:
+    def _state(self) -> tuple[int, int, int, int] | None:
         try:
             found = self.path.stat()
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        # The last one changes also where only who may read it does.
+        return found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns
 
     def _read(self, *, there: bool) -> None:
         before = self._problem
@@ -303,8 +323,11 @@ class PolicyFile:
             )
         except ConfigurationError as error:
             self._problem = str(error)
+            # The file need not change for that to be over.
+            self._looked = not isinstance(error, Unreadable)
         self._current = msgspec.structs.replace(self._good, tight=True)
-        log.error(f"{self._problem} Until then nothing that changes something runs by itself.")
+        if self._problem != before:
+            log.error(f"{self._problem} Until then nothing that changes something runs by itself.")
 
 
 def described(policy: Policy, models: Collection[str]) -> dict[str, dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The page of the policy: its tables, and where on the page a fault stands."""
 
+import math
 import re
 import tomllib
 from collections.abc import Collection, Iterator
@@ -97,6 +98,11 @@ def read(
         plain = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         return Page(), [_syntax(str(error), text)]
+    except RecursionError:
+        return Page(), ["It is nested too deeply."]
+    except ValueError:
+        # Python's limit, of four thousand digits.
+        return Page(), ["It holds a number that is too long."]
     return _Reading(text, actions, models, default).page(plain)
 
 
@@ -222,8 +228,9 @@ def _value(key: str, value: Any, kind: Any) -> Any:
             raise ValueError("must be more than nothing")
     elif key in _SHARES and not 0 <= found <= 1:
         raise ValueError(f"is {value}, and must be from 0 to 1")
-    elif key == "latency_factor" and found <= 1:
-        raise ValueError(f"is {value}, and must be more than 1")
+    elif key == "latency_factor" and not 1 < found < math.inf:
+        # With "nan" or "inf" no version would ever be slow.
+        raise ValueError(f"is {value}, and must be a number of more than 1")
     elif key == "threshold_step" and not 0 < found <= 0.5:
         raise ValueError(f"is {value}, and must be above 0 and at most 0.5")
     elif key == "actions_per_day" and not 0 <= found <= 1000:

@@ -137,7 +137,8 @@ def _hold(begun: Event, moment: datetime) -> str:
     """Two bad versions in a row are no accident of one version: somebody has to look."""
     if begun.event_type != "ROLLBACK" or not by_agent(begun.actor):
         return ""
-    if moment - begun.timestamp >= HOLD:
+    # A clock that was set back by more than that says nothing.
+    if abs(moment - begun.timestamp) >= HOLD:
         return ""
     return (
         f"v{begun.model_version} serves since the rollback from v{begun.previous_version} at "

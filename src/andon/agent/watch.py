@@ -47,7 +47,13 @@ PULSE_SECONDS = 1.0
 TRIP = ":trip"
 """Ends the group key of the alert about a version that crashed or hung."""
 
+NOTED_EVERY = timedelta(minutes=10)
+"""So often a server that is alone on its database writes down when it looked last."""
+
 _STOP_WAIT = 20.0
+# That wait to be written down.
+_MOST_TRIPS = 100
+_MOST_TEXT = 300
 _LAST_LOOK = "watch"
 _OF_SOME = ("model ", "rollout ")
 # A version that fails was failing this long ago, at least, when it counts as mended.
@@ -108,10 +114,11 @@ class Watch:
         self._problems_lock = threading.Lock()
         self._reached: Policy | None = None
         self._last: datetime | None = None
+        self._noted: datetime | None = None
         self._took: float | None = None
         self._due = 0.0
         self._trips: deque[Trip] = deque()
-        self._handled: set[tuple[str, int | None]] = set()
+        self._handled: set[tuple[str, datetime]] = set()
         self._tried: set[str] = set()
         self._failed_before: set[str] = set()
         self._looking = threading.Lock()
@@ -144,6 +151,9 @@ class Watch:
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
         self._threads = []
+        if self._last is not None and self._noted != self._last and self._lease.held():
+            self._noted = None
+            self._stage("last look", self._note, self._last)
         self._lease.stop()
 
     def look_soon(self) -> None:
@@ -154,6 +164,7 @@ class Watch:
         """One look at every model, and what follows from it; whether this process did it."""
         with self._looking:
             if not self._lease.held():
+                self._monitor.let_go()
                 self._stage("gauges", self._hide)
                 return False
             moment, begin = now(), time.monotonic()
@@ -170,7 +181,7 @@ class Watch:
             held = self._lease.held()
             self._metrics.leader.set(1 if held else 0)
             self._stage("tripwire", self._tripwire.poll)
-            while self._trips:
+            for _ in range(len(self._trips)):
                 self._stage("trips", self._trip, self._trips.popleft())
             if not held:
                 return
@@ -233,6 +244,7 @@ class Watch:
         if self._gauges is not None:
             self._stage("gauges", self._show, self._gauges)
         self._stage("history", self._record, moment)
+        self._stage("telling others", self._monitor.tell)
         self._stage("last look", self._note, moment)
         self._tell_problems()
 
@@ -313,17 +325,25 @@ class Watch:
         }
         still = max(_TRIP_OVER, timedelta(seconds=2 * self._settings.monitor_interval))
         for alert in self._alerts.open():
-            if not alert.group_key.endswith(TRIP):
+            tripped = alert.group_key.endswith(TRIP)
+            if alert.model_version is None or not (tripped or alert.alert_type in {*Issue}):
                 continue
             about = alert.model, alert.model_version
             which = f"v{alert.model_version} of {alert.model}"
             if about not in serving:
+                # Where what serves now has the same trouble, it was seen in this look again.
                 self.alerting.quiet(alert.group_key, f"Nobody is answered by {which} any more.")
-            elif about in answering and abs(moment - alert.seen_at) > still:
+            elif tripped and about in answering and abs(moment - alert.seen_at) > still:
                 self.alerting.quiet(alert.group_key, f"{which} answers again.")
 
     def _note(self, moment: datetime) -> None:
-        """Keep when the last look was, for other processes and for the doctor."""
+        """Keep when the last look was, for other processes and for the doctor.
+
+        Where no other process watches only the doctor asks: a write in a while is enough, for a
+        look that finds nothing should leave an SD card alone.
+        """
+        if self._lease.alone and self._noted is not None and moment - self._noted < NOTED_EVERY:
+            return
         every = f"{self._settings.monitor_interval:g} s"
         schedules = self._db.schedules
         state = schedules.get(_LAST_LOOK)
@@ -331,6 +351,7 @@ class Watch:
             schedules.set_up(_LAST_LOOK, every, moment)
         else:
             schedules.advance(state, every, moment)
+        self._noted = moment
 
     def _system(self, name: str, problem: str, title: str) -> None:
         self._stage(f"alert {name}", lambda: self.alerting.system(name, problem, title=title))
@@ -348,10 +369,13 @@ class Watch:
         alert = self._stage("trip alerts", self._raise_trip, trip)
         if held:
             self._act(trip, alert)
+        elif alert is None and len(self._trips) < _MOST_TRIPS:
+            # Nobody has heard of it: said again with the next pulse.
+            self._trips.append(trip)
 
     def _raise_trip(self, trip: Trip) -> Alert:
         alert, _ = self.alerting.see(
-            f"{trip.model}{TRIP}",
+            f"{trip.model}:v{trip.version}{TRIP}",
             alert_type=str(Issue.PERFORMANCE),
             severity="critical",
             title=f"{trip.model} v{trip.version} fails",
@@ -364,12 +388,13 @@ class Watch:
                 "trip": msgspec.to_builtins(trip),
                 "process": self._lease.me,
             },
+            anew=True,
         )
         return alert
 
     def _act(self, trip: Trip, alert: Alert | None) -> None:
         if alert is not None:
-            self._handled.add((alert.alert_id, trip.version))
+            self._handled.add((alert.alert_id, trip.since))
         self._agent.trip(trip.model, trip.version, trip)
 
     def _answers(self, trip: Trip) -> bool:
@@ -386,10 +411,11 @@ class Watch:
         for alert in self._alerts.open():
             if not alert.group_key.endswith(TRIP) or "trip" not in alert.evidence:
                 continue
-            if (alert.alert_id, alert.model_version) in self._handled:
-                continue
             trip = msgspec.convert(alert.evidence["trip"], Trip)
-            self._handled.add((alert.alert_id, alert.model_version))
+            # The same version may have been let serve again since, and fail again.
+            if (alert.alert_id, trip.since) in self._handled:
+                continue
+            self._handled.add((alert.alert_id, trip.since))
             # What was acted on before this process took over answers no more.
             if self._answers(trip):
                 self._act(trip, alert)
@@ -420,7 +446,9 @@ class Watch:
             return None
         # One stage that fails must not keep the others from being done.
         except Exception as error:
-            if self._complain(name, f"{type(error).__name__}: {error}"):
+            # Only the first line: that of a database goes on with what was to be written.
+            said = str(error).partition("\n")[0][:_MOST_TEXT]
+            if self._complain(name, f"{type(error).__name__}: {said}"):
                 log.exception(f"Watching, {name}, failed")
             return None
         with self._problems_lock:

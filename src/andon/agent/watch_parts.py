@@ -38,6 +38,12 @@ class Looks(Protocol):
     def signals(self) -> list[Signal]:
         """Everything that the newest looks said."""
 
+    def tell(self) -> None:
+        """Let other processes know that."""
+
+    def let_go(self) -> None:
+        """Another process watches now."""
+
 
 class Acts(Protocol):
     """`agent.agent.Agent`."""

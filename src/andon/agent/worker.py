@@ -6,9 +6,11 @@ takes it up again. If the database does not take how it ended, that is kept in m
 
 import threading
 from datetime import datetime, timedelta
+from time import monotonic as steady
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection
 
 from andon.agent import follow_up
 from andon.agent.approvals import Approvals
@@ -29,6 +31,7 @@ RETRY = timedelta(seconds=20)
 # They take seconds: a version that crashes must not wait for them.
 _SLOW = frozenset({"collect_diagnostics", "validate_data", "generate_report"})
 _STOP_WAIT = 20.0
+_MARGIN = timedelta(minutes=1)
 
 
 class Worker:
@@ -50,6 +53,8 @@ class Worker:
         self._state = threading.Lock()
         self._here: set[str] = set()
         self._unwritten: dict[str, dict[str, Any]] = {}
+        # By action, when this process began it last, by a clock that nobody sets.
+        self._begun: dict[str, float] = {}
         self._threads: list[threading.Thread] = []
         self._fresh = True
 
@@ -63,7 +68,9 @@ class Worker:
         self.recover(moment)
         while (action := self._db.actions.claim(at=moment)) is not None:
             self._begin(action)
-        for action in self._db.actions.due_follow_ups(moment):
+        policy, _ = self._means.policy.current()
+        longest = max(policy.follow_up_after, follow_up.AGAIN) + _MARGIN
+        for action in self._db.actions.due_follow_ups(moment, longest):
             found, again = follow_up.look(self._db, action, self._means.signals(), moment)
             self._db.actions.set_follow_up(action.action_id, found, again)
             log.info(f"Followed up: {found['summary']}", action=action.action_id)
@@ -81,10 +88,7 @@ class Worker:
         for action in self._db.actions.unfinished():
             with self._state:
                 known = action.action_id in self._here or action.action_id in self._unwritten
-            since = moment - (action.started_at or action.created_at)
-            # A clock that was set back must not keep it waiting for ever.
-            early = timedelta(0) <= since < RETRY and not self._fresh
-            if known or early:
+            if known or self._early(action, moment):
                 continue
             if action.attempts >= ATTEMPTS and not self._was_done(action):
                 why = f" {action.error}" if action.error else ""
@@ -105,9 +109,19 @@ class Worker:
 
     # -- Inside ------------------------------------------------------------------
 
+    def _early(self, action: AgentAction, moment: datetime) -> bool:
+        """Whether whoever began it may still be at it, or has failed at it a moment ago."""
+        begun = self._begun.get(action.action_id)
+        if begun is not None:
+            return steady() - begun < RETRY.total_seconds()
+        since = moment - (action.started_at or action.created_at)
+        # A clock that was set back must not keep it waiting for ever.
+        return timedelta(0) <= since < RETRY and not self._fresh
+
     def _begin(self, action: AgentAction) -> None:
         with self._state:
             self._here.add(action.action_id)
+            self._begun[action.action_id] = steady()
         if not self._background or action.dry_run or action.action_type not in _SLOW:
             self._execute(action)
             return
@@ -152,13 +166,16 @@ class Worker:
 
     def _fail(self, action: AgentAction, text: str) -> None:
         self._finish(action, "failed", Done(result={}), error=text)
+
+    def _alarm(self, action: AgentAction) -> None:
+        """An action failed: people must know, for nobody else does it."""
         self._means.alerting.see(
             f"system:agent:action:{action.model}:{action.action_type}",
             alert_type="agent",
             severity="critical" if action.action_type == "rollback_model" else "warning",
             title=f"{action.action_type.replace('_', ' ')} failed"
             + (f" ({action.model})" if action.model else ""),
-            message=text,
+            message=action.error,
             model=action.model,
             model_version=action.model_version,
             evidence={"signals": [], "href": f"/actions/{action.action_id}"},
@@ -176,13 +193,11 @@ class Worker:
             "follow_up_at": moment + policy.follow_up_after if later else None,
             "alert_id": done.alert_id,
             "at": moment,
+            "attempts": action.attempts,
         }
         with self._state:
             self._unwritten[action.action_id] = values
         self._write_one(action.action_id)
-        if status == "succeeded" and not action.dry_run:
-            key = f"system:agent:action:{action.model}:{action.action_type}"
-            self._means.alerting.quiet(key, "It was done.", looks=1)
 
     def _write_what_waits(self) -> None:
         with self._state:
@@ -196,11 +211,27 @@ class Worker:
             values = self._unwritten.get(action_id)
         if values is None:
             return
-        ended = self._db.actions.finish(action_id, **values)
+        told: list[AgentAction] = []
+
+        def tell(connection: Connection, ended: AgentAction) -> None:
+            # Once more where the transaction before was lost.
+            told[:] = [ended]
+            if _is_told(ended):
+                self._approvals.done_with(connection, ended)
+
+        self._db.actions.finish(action_id, **values, tell=tell)
         with self._state:
             self._unwritten.pop(action_id, None)
-        if not ended.dry_run and ended.action_type != "send_alert":
-            self._approvals.done(ended)
+            self._begun.pop(action_id, None)
+        # Where another process took it up meanwhile, that one says how it ended.
+        for ended in told:
+            if _is_told(ended):
+                self._approvals.was_done(ended)
+            if ended.status == "failed":
+                self._alarm(ended)
+            elif not ended.dry_run:
+                key = f"system:agent:action:{ended.model}:{ended.action_type}"
+                self._means.alerting.quiet(key, "It was done.", looks=1)
 
     def _was_done(self, action: AgentAction) -> bool:
         """Whether what an action does has happened, and only its end was not written down."""
@@ -213,3 +244,8 @@ class Worker:
         except NotFound:
             return False
         return True
+
+
+def _is_told(ended: AgentAction) -> bool:
+    """Whether people are told of its end; an alert is one already."""
+    return not ended.dry_run and ended.action_type != "send_alert"

@@ -11,9 +11,20 @@ from andon.cli.options import Home, Json, OneModel, Reason
 from andon.errors import Conflict, InvalidRequest
 
 if TYPE_CHECKING:
+    from andon.platform import Platform
     from andon.store.records import AgentAction
 
-app = typer.Typer(no_args_is_help=True, help="See what the agent does, and ask for something.")
+# A name that no model can have: what holds for one without a table of its own.
+_ANY = "*"
+# Characters of an id: what is enough of its end, and all of it.
+_LEAST, _WHOLE = 4, 36
+_SEARCHED = 500
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="See what the agent does, and ask for something.",
+    rich_markup_mode=None,
+)
 
 By = Annotated[
     str | None,
@@ -21,11 +32,13 @@ By = Annotated[
         "--by", metavar="NAME", help="Who says it. Default: your login name.", show_default=False
     ),
 ]
-ActionId = Annotated[str, typer.Argument(metavar="ACTION", help="`action_id` of the action.")]
+ActionId = Annotated[
+    str, typer.Argument(metavar="ACTION", help="Id of the action, or its last 8 characters.")
+]
 Comment = Annotated[str, typer.Option("--comment", metavar="TEXT", help="For people.")]
 
 
-@app.command()
+@app.command(short_help="Whether the agent acts, and what waits.")
 def status(home: Home = None, as_json: Json = False) -> None:
     """Say whether the agent acts, what waits, and how much of its budget is used."""
     with opened(home) as platform:
@@ -35,17 +48,17 @@ def status(home: Home = None, as_json: Json = False) -> None:
         return
     output.fields(
         {
-            "Agent": found.mode,
-            "Policy": found.policy_path or "built in",
-            "Problem": found.problem,
-            "Waiting for people": str(found.pending),
-            "Under way": str(found.running),
-            "Used in 24 hours": f"{found.used} of {found.budget}",
+            "agent": found.mode,
+            "policy": found.policy_path or "built in",
+            "problem": found.problem,
+            "waiting for people": str(found.pending),
+            "under way": str(found.running),
+            "used in 24 hours": f"{found.used} of {found.budget} actions",
         }
     )
 
 
-@app.command()
+@app.command(short_help="Show, write or check the policy.")
 def policy(
     home: Home = None,
     write: Annotated[
@@ -75,35 +88,44 @@ def policy(
             output.say(f"{settings.policy} is fine.")
             return
         found, problem = platform.policy.current()
-        shown = described(found, names)
+        shown = described(found, {*names, settings.default_model})
     if as_json:
         output.print_json({"path": found.path, "problem": problem, "tight": found.tight, **shown})
         return
     if problem:
         output.note(problem)
+    agent = shown["agent"]
     output.fields(
-        {"File": found.path or "built in", **{k: str(v) for k, v in shown["agent"].items()}}
+        {
+            "file": found.path or "built in",
+            "acts": ("as a dry run" if agent["dry_run"] else "yes") if agent["enabled"] else "no",
+            "actions per day": agent["actions_per_day"],
+            "approval expires": f"after {output.span(agent['approval_expires'])}",
+            "second person": ", ".join(agent["second_person"]) or "for no risk",
+            "follow-up": f"after {output.span(agent['follow_up_after'])}",
+        }
     )
     output.say()
     output.table(
-        ["Action", "Risk", "Approvals", "Cooldown s"],
+        ["action", "risk", "approvals", "cool-down"],
         [
-            [kind, *_row(one, "risk", "approvals", "cooldown")]
+            [kind, one["risk"], one["approvals"], output.span(one["cooldown"]) or "none"]
             for kind, one in shown["actions"].items()
         ],
-        numbers="Approvals, Cooldown s",
+        numbers="approvals",
     )
     output.say()
+    rest = described(found, [_ANY])["models"][_ANY]
     output.table(
-        ["Model", "Rollback", "Promote", "Retrain"],
+        ["model", "rollback", "promote", "retrain"],
         [
-            [name, *_row(one, "rollback", "promote", "retrain")]
-            for name, one in shown["models"].items()
+            [name, one["rollback"], one["promote"], one["retrain"]]
+            for name, one in [*shown["models"].items(), ("any other", rest)]
         ],
     )
 
 
-@app.command()
+@app.command(short_help="List what was decided and asked for.")
 def actions(
     home: Home = None,
     model: OneModel = None,
@@ -125,8 +147,15 @@ def actions(
     if as_json:
         output.print_json(found)
         return
+    if not found:
+        output.say(
+            "Nothing was decided or asked for yet."
+            if state is None and model is None
+            else "No such action."
+        )
+        return
     output.table(
-        ["Action", "At", "What", "Model", "Status", "Result"],
+        ["action", "at", "what", "model", "status", "result"],
         [
             [
                 one.action_id,
@@ -141,7 +170,7 @@ def actions(
     )
 
 
-@app.command()
+@app.command(short_help="Ask for an action.")
 def ask(
     what: Annotated[
         str,
@@ -187,12 +216,12 @@ def ask(
     say_state(action, as_json=as_json)
 
 
-@app.command()
+@app.command(short_help="Take a moved threshold back.")
 def undo(action_id: ActionId, home: Home = None, by: By = None, comment: Comment = "",
          as_json: Json = False) -> None:  # fmt: skip
     """Take a moved threshold back."""
     with opened(home) as platform:
-        action = platform.agent.undo(action_id.lower(), by or actor(), comment)
+        action = platform.agent.undo(full_id(platform, action_id), by or actor(), comment)
     say_state(action, as_json=as_json)
 
 
@@ -212,6 +241,22 @@ def say_state(action: "AgentAction", *, as_json: bool) -> None:
         output.say(f"{what} waits for {people}. Action {action.action_id}")
     else:
         output.say(f"{what} is {action.status}. Action {action.action_id}")
+
+
+def full_id(platform: "Platform", which: str) -> str:
+    """The id that somebody means: all of it, or its end as people copy it from a list.
+
+    Raises:
+        InvalidRequest: Several of the newest actions end like this.
+    """
+    wanted = which.strip().lower()
+    if not _LEAST <= len(wanted) < _WHOLE:
+        return wanted
+    newest, _ = platform.db.actions.page(limit=_SEARCHED)
+    ends = [one.action_id for one in newest if one.action_id.endswith(wanted)]
+    if len(ends) > 1:
+        raise InvalidRequest(f"More than one action ends in {wanted}.", hint="Give more of the id.")
+    return ends[0] if ends else wanted
 
 
 def result_of(action: "AgentAction") -> str:
@@ -236,10 +281,6 @@ def _write(home: Path | None) -> None:
             hint="Edit it, or move it away first.",
         ) from None
     output.say(f"Wrote {path}. Edit it; it is read again at once.")
-
-
-def _row(values: Any, *names: str) -> list[Any]:
-    return [values[name] for name in names]
 
 
 def _parameter(text: str) -> tuple[str, Any]:

@@ -5,17 +5,19 @@ from typing import TYPE_CHECKING
 import typer
 
 from andon.cli import output
-from andon.cli.agent import ActionId, By, Comment, result_of, say_state
+from andon.cli.agent import ActionId, By, Comment, full_id, result_of, say_state
 from andon.cli.opening import actor, opened
 from andon.cli.options import Home, Json, OneModel
 
 if TYPE_CHECKING:
     from andon.store.records import AgentAction
 
-app = typer.Typer(no_args_is_help=True, help="Approve or reject what the agent asks for.")
+app = typer.Typer(
+    no_args_is_help=True, help="Approve or reject what the agent asks for.", rich_markup_mode=None
+)
 
 
-@app.command("list")
+@app.command("list", short_help="List what waits for people.")
 def list_pending(home: Home = None, model: OneModel = None, as_json: Json = False) -> None:
     """List what waits for people, oldest first."""
     with opened(home) as platform:
@@ -27,7 +29,7 @@ def list_pending(home: Home = None, model: OneModel = None, as_json: Json = Fals
         output.say("Nothing waits for approval.")
         return
     output.table(
-        ["Action", "What", "Model", "Risk", "Agreed", "Until", "Why"],
+        ["action", "what", "model", "risk", "agreed", "until", "why"],
         [
             [
                 one.action_id,
@@ -43,29 +45,29 @@ def list_pending(home: Home = None, model: OneModel = None, as_json: Json = Fals
     )
 
 
-@app.command()
+@app.command(short_help="Show one action with its evidence.")
 def show(action_id: ActionId, home: Home = None, as_json: Json = False) -> None:
     """Show one action: why, with which numbers, who said what, what came of it."""
     with opened(home) as platform:
-        found = platform.db.actions.get(action_id.lower())
+        found = platform.db.actions.get(full_id(platform, action_id))
     if as_json:
         output.print_json(found)
         return
     output.fields(
         {
-            "Action": found.action_id,
-            "What": found.action_type,
-            "Model": found.model,
-            "Version": found.model_version,
-            "Risk": found.risk_level,
-            "Status": "dry run" if found.dry_run else found.status,
-            "Why": found.reason,
-            "Exactly": ", ".join(f"{k}={v}" for k, v in found.parameters.items()),
-            "Asked": output.moment(found.created_at),
-            "Until": output.moment(found.expires_at),
-            "Agreed": _agreed(found) if found.approvals_needed else "",
-            "Done": output.moment(found.executed_at),
-            "Result": result_of(found),
+            "action": found.action_id,
+            "what": found.action_type,
+            "model": found.model,
+            "version": f"v{found.model_version}" if found.model_version else None,
+            "risk": found.risk_level,
+            "status": "dry run" if found.dry_run else found.status,
+            "why": found.reason,
+            "exactly": ", ".join(f"{k}={v}" for k, v in found.parameters.items()),
+            "asked": output.moment(found.created_at),
+            "until": output.moment(found.expires_at),
+            "agreed": _agreed(found) if found.approvals_needed else "",
+            "done": output.moment(found.executed_at),
+            "result": result_of(found),
         }
     )
     for one in found.reviews:
@@ -75,21 +77,21 @@ def show(action_id: ActionId, home: Home = None, as_json: Json = False) -> None:
         output.say(f"- {signal['summary']}")
 
 
-@app.command()
+@app.command(short_help="Agree to an action.")
 def approve(action_id: ActionId, home: Home = None, by: By = None, comment: Comment = "",
             as_json: Json = False) -> None:  # fmt: skip
     """Agree to an action; the server that watches does it within a second or two."""
     with opened(home) as platform:
-        action = platform.agent.approve(action_id.lower(), by or actor(), comment)
+        action = platform.agent.approve(full_id(platform, action_id), by or actor(), comment)
     say_state(action, as_json=as_json)
 
 
-@app.command()
+@app.command(short_help="Refuse an action.")
 def reject(action_id: ActionId, home: Home = None, by: By = None, comment: Comment = "",
            as_json: Json = False) -> None:  # fmt: skip
     """Refuse an action for good; the agent does not propose the same for a day."""
     with opened(home) as platform:
-        action = platform.agent.reject(action_id.lower(), by or actor(), comment)
+        action = platform.agent.reject(full_id(platform, action_id), by or actor(), comment)
     say_state(action, as_json=as_json)
 
 

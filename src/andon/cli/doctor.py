@@ -25,7 +25,7 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
         if as_json:
             continue
         mark = _MARKS[finding.state] if sys.stdout.isatty() else f"{finding.state:<4}"
-        output.say(f"{mark}  {finding.check:<13} {finding.detail}")
+        output.say(f"  {finding.check:<13} {finding.detail}", mark=mark)
         if finding.advice:
             output.say(f"{'':<20}→ {finding.advice}")
     states = [finding.state for finding in findings]

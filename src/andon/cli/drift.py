@@ -67,6 +67,8 @@ def show(
             name = model or platform.settings.default_model
             newest = reports.newest(name, version)
             if newest is None:
+                # Where there is no such model or version, that is what is wrong.
+                _version(platform, model, version)
                 raise NotFound(
                     f"There is no drift report of model {name}.",
                     hint="Look now: andon drift run.",
@@ -243,7 +245,12 @@ def _version(platform: "Platform", model: str | None, version: int | None) -> "M
         return platform.db.models.get(name, version)
     active = platform.db.models.active(name)
     if active is None:
-        raise NotFound(f"No version of model {name} is active.", hint="Name one: --version N.")
+        hint = (
+            "Name one: --version N."
+            if platform.db.models.list(name)
+            else "`andon models list` shows the models there are; --model names one."
+        )
+        raise NotFound(f"No version of model {name} is active.", hint=hint)
     return platform.db.models.get(name, active.version)
 
 

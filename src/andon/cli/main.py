@@ -25,6 +25,7 @@ from andon.cli import (
     feedback,
     mlflow,
     models,
+    output,
     performance,
     predict,
     replay,
@@ -124,9 +125,9 @@ def _complain(detail: str, hint: str = "") -> None:
     if _debugging():
         raise  # noqa: PLE0704 - called from except blocks only
     red, normal = ("\x1b[31m", "\x1b[0m") if sys.stderr.isatty() else ("", "")
-    print(f"{red}Error: {detail}{normal}", file=sys.stderr)
+    print(f"{red}Error: {output.shown(detail)}{normal}", file=sys.stderr)
     if hint:
-        print(hint, file=sys.stderr)
+        print(output.shown(hint), file=sys.stderr)
     sys.exit(1)
 
 

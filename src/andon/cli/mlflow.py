@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -194,6 +193,8 @@ def _announce(
     server: "subprocess.Popen[bytes]", host: str, port: int, ready: "Callable[[], None]"
 ) -> None:
     """Call `ready` once the server answers."""
+    import urllib.request  # noqa: PLC0415 - the other commands do without
+
     name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     address = f"http://{f'[{name}]' if ':' in name else name}:{port}/health"
     while server.poll() is None:

@@ -200,7 +200,9 @@ def add(
     elif version.is_active:
         output.say(f"It serves now. Try: andon predict IMAGE --model {version.model}")
     else:
-        output.say(f"Let it serve: andon models activate {version.version} -m {version.model}")
+        which = f"{version.version} -m {version.model}"
+        output.say(f"Let it serve: andon models activate {which}")
+        output.say(f"Or try it on a tenth first: andon traffic canary {which}")
 
 
 @app.command(short_help="Let a version serve.")

@@ -45,6 +45,10 @@ def load_settings(home: Path | None = None, **given: Any) -> "Settings":
         ) from error
 
 
+# What a command does itself, it says itself.
+_SAID = frozenset({"andon.deployment", "andon.notify"})
+
+
 @contextmanager
 def opened(home: Path | None = None, **given: Any) -> Iterator["Platform"]:
     """The platform of an installation, without server threads; stopped at the end.
@@ -68,7 +72,7 @@ def _say_once() -> None:
     """Keep off the console what the commands say themselves; the log file gets it all."""
     for handler in logging.getLogger().handlers:
         if getattr(handler, "stream", None) is sys.stderr:
-            handler.addFilter(lambda record: record.name != "andon.deployment")
+            handler.addFilter(lambda record: record.name not in _SAID)
 
 
 def actor() -> str:

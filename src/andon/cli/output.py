@@ -31,14 +31,27 @@ def console(*, stderr: bool = False) -> "Console":
     return Console(stderr=stderr, highlight=False, soft_wrap=True)
 
 
-def say(text: str = "") -> None:
+def say(text: str = "", *, mark: str = "") -> None:
     """One line of a result, at once: a server's first lines must not wait in a pipe's buffer."""
-    print(text, flush=True)
+    print(f"{mark}{shown(text)}", flush=True)
+
+
+def shown(text: str) -> str:
+    """Text as a terminal may have it: what it would obey, but for the ends of lines, as escapes.
+
+    Names, reasons and comments come from whoever calls the server.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode()
+        for one in text
+    )
 
 
 def note(text: str) -> None:
     """One line about the work itself, on standard error."""
-    print(text, file=sys.stderr)
+    print(shown(text), file=sys.stderr)
 
 
 def print_json(value: Any) -> None:
@@ -61,7 +74,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, numbers: 
         rows: One sequence of cells per row; None is shown as a dash.
         numbers: Headings whose columns are set right, separated by commas.
     """
-    cells = [["–" if cell is None else str(cell) for cell in row] for row in rows]
+    cells = [["–" if cell is None else shown(str(cell)) for cell in row] for row in rows]
     right = {name.strip() for name in numbers.split(",")}
     if not sys.stdout.isatty():
         _plain_table(columns, cells, right)
@@ -112,6 +125,15 @@ def moment(value: datetime | None) -> str | None:
 def milliseconds(seconds: float) -> str:
     """A duration for people."""
     return f"{seconds * 1000:.1f} ms"
+
+
+def span(seconds: float) -> str:
+    """A length of time for people, such as 24 h; empty for none."""
+    for name, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        # Up to two days, hours say more than days.
+        if seconds >= length * (2 if name == "d" else 1) and seconds % length == 0:
+            return f"{seconds / length:g} {name}"
+    return f"{seconds:g} s" if seconds else ""
 
 
 def size(count: float) -> str:

@@ -43,8 +43,12 @@ def serve(
     settings = load_settings(home, host=host, port=port)
     output.say(f"Andon {__version__} starts on {settings.host}:{settings.port}.")
     # Everything heavy comes with these.
-    from andon.platform import Platform  # noqa: PLC0415
-    from andon.web.server import run  # noqa: PLC0415
+    from andon.web.memory import without  # noqa: PLC0415
+
+    # structlog would load it for coloured tracebacks, 5 MB that the log's plain lines do not use.
+    with without("rich"):
+        from andon.platform import Platform  # noqa: PLC0415
+        from andon.web.server import run  # noqa: PLC0415
 
     platform = Platform(settings)
     run(platform, lambda address: _announce(platform, address))

@@ -1,5 +1,6 @@
 """``andon traffic``: try a version beside the one that serves, and see how it does."""
 
+import math
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,22 +23,41 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+
+def _share(text: str | float) -> float:
+    """``0.1`` or ``10%``, as people write shares; the default is a number already."""
+    plain = str(text).strip()
+    percent = plain.endswith("%")
+    try:
+        share = float(plain.rstrip("% ")) / (100 if percent else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        more = f" For {plain} percent write {plain}%." if 1 < share <= 100 and not percent else ""
+        raise typer.BadParameter(f"{plain!r} is no share: write 0.1 or 10%.{more}")
+    return share
+
+
 Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept with the rollout.")]
 Weight = Annotated[
     float,
     typer.Option(
         "--weight",
         "-w",
-        metavar="0..1",
-        min=0.0,
-        max=1.0,
-        help="Share of the subjects. Given again for the version that is tried, it changes.",
+        metavar="SHARE",
+        parser=_share,
+        help="Share of the subjects: 0.1 or 10%. Given again for the version that is tried, it "
+        "changes.",
     ),
 ]
 Seen = Annotated[
     float,
     typer.Option(
-        "--weight", "-w", metavar="0..1", min=0.0, max=1.0, help="Share of the requests it sees."
+        "--weight",
+        "-w",
+        metavar="SHARE",
+        parser=_share,
+        help="Share of the requests it sees: 0.5 or 50%.",
     ),
 ]
 
@@ -85,8 +105,13 @@ def show(home: Home = None, model: OneModel = None, as_json: Json = False) -> No
     )
     for state in states:
         judgement = state.rollout.judgement if state.rollout is not None else None
+        if state.suspended:
+            output.say(f"{state.model} v{state.candidate} gets nothing now: {state.suspended}")
+        if judgement is not None:
+            output.say()
+            output.say(f"{state.model} v{state.candidate}: {_WORDS[judgement.verdict]}.")
         for reason in judgement.reasons if judgement is not None else ():
-            output.say(reason)
+            output.say(f"  {reason}")
 
 
 @app.command(short_help="Let a version answer a share.")

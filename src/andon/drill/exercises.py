@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from andon.agent.policy import load
 from andon.drill import sandbox
 from andon.drill.faults import Fault
 from andon.drill.rows import made_up
@@ -13,9 +14,9 @@ from andon.drill.sandbox import CAMERA, ROWS_MODEL, Sandbox
 from andon.errors import AndonError
 from andon.settings import Settings
 from andon.store.clock import now
-from andon.store.records import AgentAction, Alert
+from andon.store.records import AgentAction, Alert, Event
 
-_WARM_UP = 45
+_WARM_UP = 65
 """Boards that a version inspects before anything goes wrong: two windows and the warm-up."""
 
 _SHARP = 220
@@ -55,6 +56,7 @@ class Exercise(msgspec.Struct, frozen=True):
         answers: Boards or rows that were sent after the fault.
         failed: Of these, without an answer.
         took_seconds: All of it.
+        note: What a reader must know to understand the steps; mostly empty.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Exercise(msgspec.Struct, frozen=True):
     answers: int
     failed: int
     took_seconds: float
+    note: str = ""
 
 
 class _Course:
@@ -75,12 +78,24 @@ class _Course:
         self.steps: list[Step] = []
         self.answers = 0
         self.failed = 0
+        self.note = ""
         self._feed = feed
         self._began = time.monotonic()
+        self._since = now()
 
     def fault(self) -> None:
-        """It goes wrong now."""
+        """It goes wrong now: what was sent before does not count, and no alarm may have rung."""
+        # What is wrong with Andon itself, such as its policy file, is no model's alarm.
+        early = [one.title for one in self.db.alerts.open() if one.model]
+        self.is_so(
+            "No alarm while all was well."
+            if not early
+            else f"No alarm while all was well: {early[0]}.",
+            ok=not early,
+        )
+        self.answers = self.failed = 0
         self._began = time.monotonic()
+        self._since = now()
 
     def happens(self, text: str, look: Callable[[], object], within: float = _PATIENCE) -> bool:
         """Keep the traffic going until something is so; whether it came in time."""
@@ -111,6 +126,23 @@ class _Course:
         actions, _ = self.db.actions.page(action_type=kind, limit=20)
         return next((one for one in actions if not statuses or one.status in statuses), None)
 
+    def rollback(self) -> Event | None:
+        """The newest rollback in the history, or None."""
+        events, _ = self.db.events.page(model=self.place.model)
+        return next((one for one in events if one.event_type == "ROLLBACK"), None)
+
+    def in_time(self, seconds: float) -> None:
+        """Write down whether the version was out in time: by the clock of the history."""
+        event = self.rollback()
+        took = None if event is None else (event.timestamp - self._since).total_seconds()
+        self.steps.append(
+            Step(
+                f"It was out within {seconds:g} s.",
+                took is not None and took <= seconds,
+                None if took is None else round(took, 1),
+            )
+        )
+
     def serving(self) -> int | None:
         """The version that answers."""
         state = self.place.platform.engine.states().get(self.place.model)
@@ -125,7 +157,7 @@ class _Course:
             self.place.platform.agent.approve(waits.action_id, f"{_BY} {number + 1}", "Fire drill.")
 
 
-def _rolled_back(course: _Course, good: int, within: float = _PATIENCE) -> None:
+def _rolled_back(course: _Course, good: int) -> None:
     """The alarm, the approval where one is wanted, the rollback."""
 
     def asked() -> object:
@@ -135,29 +167,68 @@ def _rolled_back(course: _Course, good: int, within: float = _PATIENCE) -> None:
     course.happens(
         "An alert was raised.",
         lambda: course.alert("performance_degradation", "prediction_anomaly", "rollback", "agent"),
-        within,
     )
-    course.happens(f"v{good} serves again.", asked, within)
-    done = course.action("rollback_model", "succeeded")
-    course.is_so("The rollback is recorded with its evidence.", ok=done is not None)
+    if why := _left_to_people(course.place):
+        _by_hand(course, good, why)
+        return
+    if not course.happens(f"v{good} serves again.", asked):
+        course.note = _what_held_it(course)
+    course.happens(
+        "The rollback is recorded with its evidence.",
+        lambda: course.action("rollback_model", "succeeded"),
+    )
+    event = course.rollback()
     course.is_so(
-        "The history names the action that did it.",
-        ok=any(
-            event.event_type == "ROLLBACK" and event.action_id
-            for event in course.db.events.page(model=course.place.model)[0]
-        ),
+        "The history names the action that did it.", ok=event is not None and bool(event.action_id)
     )
 
 
-def _bad_version(place: Sandbox, fault: Fault, within: float = _PATIENCE) -> _Course:
+def _left_to_people(place: Sandbox) -> str:
+    """Why nobody goes back here but a person, by the policy that is tried; mostly empty."""
+    policy, _ = place.platform.policy.current()
+    if not policy.enabled:
+        return "Your policy turns the agent off (enabled = false)"
+    if policy.dry_run:
+        return "Your policy only tries things out (dry_run = true)"
+    if policy.model(place.model).rollback == "manual":
+        return f'Your policy leaves going back to people (rollback = "manual" for {place.model})'
+    return ""
+
+
+def _by_hand(course: _Course, good: int, why: str) -> None:
+    """What a person does where the policy leaves it to them."""
+    course.note = (
+        f"{why}: on the line the bad version goes on answering until somebody goes back. "
+        "Here the drill did."
+    )
+    course.is_so(
+        "Andon left it to people, as your policy says.",
+        ok=course.serving() != good and course.rollback() is None,
+    )
+    place = course.place
+    place.platform.deployments.rollback(place.model, "By hand, in a fire drill.", _BY)
+    course.happens(f"v{good} serves again, by hand.", lambda: course.serving() == good)
+    event = course.rollback()
+    course.is_so("The history names who went back.", ok=event is not None and event.actor == _BY)
+
+
+def _what_held_it(course: _Course) -> str:
+    """What Andon said last, where it did not go back."""
+    action = course.action("rollback_model")
+    if action is not None:
+        return f"The rollback was decided and is {action.status}. {action.error}".strip()
+    alert = course.alert("agent")
+    return "No rollback was decided." if alert is None else alert.message
+
+
+def _bad_version(place: Sandbox, fault: Fault) -> _Course:
     course = _Course(place, place.board)
     good = place.deploy()
     for _ in range(_WARM_UP):
         course.send()
     place.deploy(fault)
-    course.answers = course.failed = 0
     course.fault()
-    _rolled_back(course, good.version, within)
+    _rolled_back(course, good.version)
     return course
 
 
@@ -169,7 +240,7 @@ def bad_model(place: Sandbox) -> _Course:
 
 
 def slow_model(place: Sandbox) -> _Course:
-    """A version that was quick takes three times as long."""
+    """A version that was quick takes six times as long."""
     course = _Course(place, place.board)
     good = place.deploy()
     place.deploy()
@@ -178,9 +249,8 @@ def slow_model(place: Sandbox) -> _Course:
         course.send()
     # A look learns what is usual for it.
     time.sleep(2 * place.platform.settings.monitor_interval)
-    model.fault = Fault.SLOW
-    course.answers = course.failed = 0
     course.fault()
+    model.fault = Fault.SLOW
     _rolled_back(course, good.version)
     course.is_so("No answer failed because of the switch.", ok=course.failed == 0)
     return course
@@ -188,12 +258,21 @@ def slow_model(place: Sandbox) -> _Course:
 
 def killed_runtime(place: Sandbox) -> _Course:
     """The runtime of a new version is killed with every picture."""
-    return _bad_version(place, Fault.CRASH, _CRASH_SECONDS)
+    return _crashed(place, Fault.CRASH)
 
 
 def hung_runtime(place: Sandbox) -> _Course:
     """The runtime of a new version hangs."""
-    return _bad_version(place, Fault.HANG, _CRASH_SECONDS)
+    return _crashed(place, Fault.HANG)
+
+
+def _crashed(place: Sandbox, fault: Fault) -> _Course:
+    course = _bad_version(place, fault)
+    policy, _ = place.platform.policy.current()
+    # Who waits for people waits for as long as they take.
+    if not course.note and not policy.tight and policy.model(place.model).rollback == "auto":
+        course.in_time(_CRASH_SECONDS)
+    return course
 
 
 def blurred_pictures(place: Sandbox) -> _Course:
@@ -205,9 +284,8 @@ def blurred_pictures(place: Sandbox) -> _Course:
     for _ in range(_SHARP):
         course.send()
     time.sleep(2 * place.platform.settings.monitor_interval)
-    blurred = True
-    course.answers = course.failed = 0
     course.fault()
+    blurred = True
     course.happens(
         f"An alert names the camera {CAMERA}.",
         lambda: (found := course.alert("camera")) is not None and CAMERA in found.message,
@@ -240,10 +318,8 @@ def drifting_rows(place: Sandbox) -> _Course:
     course = _Course(place, feed)
     for _ in range(_WARM_UP * 2):
         course.send()
-    course.is_so("No alarm on usual rows.", ok=course.alert("data_drift") is None)
-    source = drifted
-    course.answers = course.failed = 0
     course.fault()
+    source = drifted
     course.happens("An alert says that the data drift.", lambda: course.alert("data_drift"))
 
     def reported() -> bool:
@@ -274,7 +350,6 @@ def approval(place: Sandbox) -> _Course:
     for _ in range(_WARM_UP):
         course.send()
     bad = place.deploy(Fault.BLIND)
-    course.answers = course.failed = 0
     course.fault()
     if not course.happens(
         "The agent asks for the rollback.", lambda: course.action("rollback_model", "pending")
@@ -325,8 +400,12 @@ def run(name: str, installation: Settings, folder: Path) -> Exercise:
         policy = folder / "two-people.toml"
         policy.write_text(_ASKING.format(model=installation.default_model), encoding="utf-8")
     began = time.monotonic()
-    with sandbox.opened(installation, home, policy=policy) as place:
-        course = exercise(place)
+    try:
+        with sandbox.opened(installation, home, policy=policy) as place:
+            course = exercise(place)
+    finally:
+        if policy is not None:
+            policy.unlink(missing_ok=True)
     return Exercise(
         name=name,
         title=(exercise.__doc__ or name).strip(),
@@ -335,6 +414,7 @@ def run(name: str, installation: Settings, folder: Path) -> Exercise:
         answers=course.answers,
         failed=course.failed,
         took_seconds=round(time.monotonic() - began, 1),
+        note=course.note,
     )
 
 
@@ -345,12 +425,34 @@ class DrillReport(msgspec.Struct, frozen=True):
         at: When it began, UTC, as in file names: "20261121-101500".
         passed: Whether every exercise did.
         policy: Which policy was tried: the path of the file, or "built in".
+        notes: What a reader must know of all exercises.
     """
 
     at: str
     passed: bool
     policy: str
     exercises: list[Exercise]
+    notes: list[str] = []
+
+
+def notes_on(installation: Settings) -> list[str]:
+    """What makes this installation differ from what a drill shows, in sentences."""
+    notes = []
+    if installation.policy.exists():
+        try:
+            load(installation.policy, installation)
+        except AndonError as error:
+            notes.append(
+                f"{error} Until it is mended everything waits for people; so it does in the drill."
+            )
+    if installation.agent != "on":
+        notes.append(
+            f"ANDON_AGENT is {installation.agent} here: in the drill the agent acts, outside of it "
+            "nothing is done by itself."
+        )
+    if not installation.monitor:
+        notes.append("ANDON_MONITOR is off here: outside of the drill nobody looks at the models.")
+    return notes
 
 
 def drill(
@@ -369,11 +471,12 @@ def drill(
     """
     at = f"{now():%Y%m%d-%H%M%S}"
     found = []
-    for name in names:
+    for name in dict.fromkeys(names):
         found.append(run(name, installation, folder))
         done(found[-1])
     policy = str(installation.policy) if installation.policy.exists() else "built in"
-    return DrillReport(at, all(one.passed for one in found), policy, found)
+    passed = all(one.passed for one in found)
+    return DrillReport(at, passed, policy, found, notes_on(installation))
 
 
 def _refused(work: Callable[[], object]) -> bool:

@@ -12,6 +12,7 @@ _PAGE = """\
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>Fire drill {{ report.at }}</title>
@@ -32,9 +33,15 @@ td:first-child { width: 4rem; font-weight: 600 }
 </h1>
 <p class="meta">Fire drill of {{ report.at }} UTC, in a sandbox with made-up boards and rows.
 Policy: {{ report.policy }}.</p>
+{% for note in report.notes %}
+<p class="no">{{ note }}</p>
+{% endfor %}
 {% for one in report.exercises %}
 <h2 class="{{ '' if one.passed else 'no' }}">{{ one.title }}</h2>
 <p class="meta">{{ one.answers }} sent after the fault, {{ one.failed }} without an answer.</p>
+{% if one.note %}
+<p>{{ one.note }}</p>
+{% endif %}
 <table>
 {% for step in one.steps %}
 <tr><td class="{{ '' if step.ok else 'no' }}">{{ "yes" if step.ok else "NO" }}</td>

@@ -19,6 +19,8 @@ from andon.store.records import ModelVersion
 from andon.training.pcb.boards import generate_board
 
 MARK = "SANDBOX.txt"
+"""Only a folder with this file in it is ever deleted (`andon.cli.drill`)."""
+
 CAMERA = "drill-camera"
 ROWS_MODEL = "drill"
 
@@ -56,7 +58,8 @@ def settings_of(installation: Settings, home: Path, *, policy: Path | None) -> S
             "monitor": True,
             "agent": "on",
             "monitor_interval": 1.0,
-            "monitor_window": 20,
+            # Fewer answers say nothing about latency.
+            "monitor_window": 30,
             "drift_window": 30,
             "drift_reference": 50,
             "drift_reference_hours": 0.0,

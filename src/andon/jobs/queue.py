@@ -34,6 +34,8 @@ LEASE = 15.0
 
 _RENEW_EVERY = LEASE / 5
 _POLL = 1.0
+# So long what one idle worker saw is good for the others, seconds.
+_SHARED = 0.9
 _RETRY_BASE = 1.0
 _RETRY_LIMIT = 60.0
 _STOP_WAIT = 20.0
@@ -82,7 +84,10 @@ class JobQueue:
         self._owner = f"{socket.gethostname()[:32]}:{os.getpid()}"
         self._threads: list[threading.Thread] = []
         self._wake = threading.Condition()
-        self._waiting = 0
+        # How often somebody was woken, and when nothing waited, for as many wakings.
+        self._woken = 0
+        self._nothing: tuple[int, float] | None = None
+        self._asking = threading.Lock()
         self._stopping = threading.Event()
         self._held: dict[str, str] = {}
         self._held_lock = threading.Lock()
@@ -144,6 +149,7 @@ class JobQueue:
     def wake(self) -> None:
         """Look for jobs now: somebody has queued one in the database."""
         with self._wake:
+            self._woken += 1
             # All: which of the threads takes this kind is not known here.
             self._wake.notify_all()
 
@@ -177,11 +183,31 @@ class JobQueue:
 
     def _claim(self, worker: str, kinds: list[str]) -> Job | None:
         try:
+            if self._idle():
+                return None
             return self._db.jobs.claim(worker, LEASE, kinds=kinds)
         except AndonError as error:
             log.warning(f"No job could be claimed: {error}")
             self._stopping.wait(_POLL)
             return None
+
+    def _idle(self) -> bool:
+        """Whether nothing waits, of whatever kind: one thread asks for all, once a second.
+
+        Raises:
+            AndonError: The database cannot be asked.
+        """
+        with self._asking:
+            woken = self._woken
+            if self._nothing is not None:
+                known, at = self._nothing
+                if known == woken and time.monotonic() - at < _SHARED:
+                    return True
+            if self._db.jobs.count_queued():
+                return False
+            # A job queued meanwhile has woken us: then this does not hold any more.
+            self._nothing = (woken, time.monotonic())
+            return True
 
     def _run(self, job: Job, worker: str) -> None:
         """Run one claimed job and record what became of it."""

@@ -136,9 +136,11 @@ class Baselines:
     Args:
         db: Log and numbers.
         window: Answers of a baseline.
+        keep: Whether what is measured is written down; a page that is looked at writes nothing.
     """
 
-    def __init__(self, db: Database, window: int) -> None:
+    def __init__(self, db: Database, window: int, *, keep: bool = True) -> None:
+        self._keeps = keep
         self._db = db
         self._windows = Windows(db)
         self._window = window
@@ -165,7 +167,7 @@ class Baselines:
         return found
 
     def settle(self, version: ModelVersion) -> Baseline | None:
-        """What is normal for a version, measured and kept now where there is enough for it."""
+        """What is normal for a version, measured (and kept) now where there is enough for it."""
         known = self.get(version)
         if known is None:
             rows = self._first(version, self._window)
@@ -214,6 +216,8 @@ class Baselines:
         return rows[WARM_UP:] if len(rows) == needed else []
 
     def _keep(self, version: ModelVersion, name: str, value: float, found: Described) -> bool:
+        if not self._keeps:
+            return False
         try:
             self._db.metrics.add(version.id, {name: value}, details=msgspec.to_builtins(found))
         except AndonError as error:

@@ -150,7 +150,7 @@ def _signal(version: ModelVersion, camera: str, rows: Sequence[Any]) -> Signal:
     sick = sum(problems.values())
     bad = sick >= NEEDED and sick >= SHARE * len(rows)
     enough = len(rows) >= NEEDED
-    name = f"Camera {camera}" if camera else f"The unnamed camera of {version.model}"
+    name = f"camera {camera}" if camera else f"the unnamed camera of {version.model}"
     what = ", ".join(
         f"{count} {_WORDS.get(state, state)}" for state, count in problems.most_common()
     )

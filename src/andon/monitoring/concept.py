@@ -7,6 +7,10 @@ soonest in the worst case (Moustakides 1986). The time between false alarms come
 Markov chain of the sum's values (Brook and Evans, Biometrika 59, 1972); D. Siegmund, "Sequential
 Analysis", 1985, tells of both.
 
+What is usual is learned: of the held-out rows, and of the version's own labels while they come. A
+held-out accuracy of some sixty rows is uncertain by as much as half of the change that is looked
+for, and no rule that knows the usual rate no better can be both quick and quiet.
+
 The sum is computed anew at each look from the labels in the log, in the order in which they came,
 so nothing is lost with the process.
 """
@@ -22,6 +26,7 @@ import structlog
 
 from andon.errors import AndonError
 from andon.monitoring import estimate
+from andon.monitoring.intervals import Floats
 from andon.monitoring.performance import since_of
 from andon.monitoring.signals import Issue, Signal, State, Watched
 from andon.settings import Settings
@@ -33,21 +38,25 @@ log = structlog.get_logger("andon.monitoring")
 WORSE = 0.10
 """Rise of the share of errors that is looked for, absolute."""
 
-LABELS_BETWEEN_ALARMS = 50_000
-"""Mean number of labels from one false alarm to the next."""
-
-LABELS_BETWEEN_ALARMS_NOISY = 25_000
-"""The same for versions with more than 15 % errors as usual: ten points more are a smaller change
-there, and would otherwise be named too late."""
+LABELS_BETWEEN_ALARMS = 25_000
+"""Mean number of labels from one false alarm to the next, where the usual rate is known exactly."""
 
 NEEDED = 30
 """Labels before anything is said."""
 
 BASELINE = "baseline_error_rate"
-"""Name of the number in `performance_metrics` of versions without held-out rows."""
+"""Name of the number in `performance_metrics`; its details say of how many `labels` it is."""
+
+OWN = (200, 400, 800, 1600)
+"""So many labels of the version's own make its usual rate known anew, each better."""
 
 _LEAST, _MOST = 0.005, 0.6
-_NOISY = 0.155
+# From so many labels on the usual rate is taken as it was measured, without a margin.
+_KNOWN_WELL = 400
+# Own labels that are worse than the held-out rows by more standard errors are not usual.
+_WORSE_AT_ONCE = 2.0
+_ROUNDED = 200
+_TURNS = 60
 _FINEST = 4
 _WINDOWS = 4
 # The sum does not grow beyond this many thresholds: it must come down again when all is well.
@@ -106,7 +115,8 @@ class ConceptDetector:
         self._db = db
         self._windows = Windows(db)
         self._window = settings.label_window
-        self._usual: dict[int, float] = {}
+        self._usual: dict[int, tuple[int, float]] = {}
+        self._turns: dict[int, int] = {}
 
     def look(self, watched: Watched) -> list[Signal]:
         """One signal, named "concept"."""
@@ -139,13 +149,15 @@ class ConceptDetector:
                 Signal(
                     state=State.UNKNOWN,
                     summary=f"{name} has {len(wrong)} labels; what share of errors is usual for "
-                    f"it is known after {self._window}.",
-                    needed=self._window,
+                    f"it is known after {OWN[0]}.",
+                    needed=OWN[0],
                     **common,
                 )
             ]
-        scheme = scheme_for(round(usual, 2))
+        scheme = scheme_for(round(usual * _ROUNDED) / _ROUNDED)
         run = scheme.run(wrong.tolist())
+        if run.total < scheme.limit * _CALM:
+            self._learn(watched, wrong)
         total, begin, bad = run.total, run.begin, run.bad
         received = [row.received_at for row, one in zip(rows, known, strict=True) if one]
         tail = wrong[begin:] if bad else wrong[-self._window :]
@@ -168,34 +180,98 @@ class ConceptDetector:
             )
         ]
 
-    def _usual_errors(self, watched: Watched, wrong: Any) -> float | None:
-        """Of the held-out rows, with their uncertainty added; else of the first full window."""
+    def _usual_errors(self, watched: Watched, wrong: Floats) -> float | None:
+        """What was learned of its own labels; until then of the held-out rows, with a margin."""
         version = watched.version
+        known = self._known(version.id)
+        if known is not None:
+            return known[1]
         accuracy, spread = estimate.held_out(version)
         if accuracy is not None:
             return min(max(1 - accuracy + spread, _LEAST), _MOST)
-        if version.id in self._usual:
-            return self._usual[version.id]
-        stored = self._db.metrics.first(version.id, BASELINE)
-        if stored is not None:
-            self._usual[version.id] = stored.value
-            return stored.value
-        if len(wrong) < self._window:
-            return None
-        first = wrong[: self._window]
-        share = float(first.mean())
-        spread = math.sqrt(max(share * (1 - share), 0.01) / len(first))
-        usual = min(max(share + spread, _LEAST), _MOST)
+        self._learn(watched, wrong)
+        known = self._known(version.id)
+        return None if known is None else known[1]
+
+    def _known(self, version_id: int) -> tuple[int, float] | None:
+        """How many own labels the usual rate was learned of, and the rate; None: of none yet."""
+        if version_id not in self._usual:
+            stored = self._db.metrics.recent(version_id, name=BASELINE, limit=1)
+            if not stored:
+                return None
+            labels = (stored[0].details or {}).get("labels")
+            self._usual[version_id] = (int(labels or OWN[0]), stored[0].value)
+        return self._usual[version_id]
+
+    def _learn(self, watched: Watched, wrong: Floats) -> None:
+        """Take the version's own labels for what is usual, each time there are twice as many.
+
+        Labels that are surely worse than the held-out rows are not: then those stay the measure.
+        """
+        version = watched.version
+        known = self._known(version.id)
+        before = 0 if known is None else known[0]
+        if before >= OWN[-1]:
+            return
+        if before >= len(wrong) >= _WINDOWS * self._window:
+            wrong = self._more(watched)
+        due = [one for one in OWN if before < one <= len(wrong)]
+        if not due:
+            return
+        own = wrong[: due[-1]]
+        usual = usual_errors(own, *estimate.held_out(version))
+        if usual is None:
+            return
         try:
-            self._db.metrics.add(version.id, {BASELINE: usual}, details={"labels": len(first)})
-            self._usual[version.id] = usual
+            self._db.metrics.add(version.id, {BASELINE: usual}, details={"labels": len(own)})
         except AndonError as error:
             # The database may be read-only for a while; the same labels say the same next time.
             log.warning("A baseline could not be kept.", model=version.model, reason=str(error))
-        return usual
+        self._usual[version.id] = (len(own), usual)
+
+    def _more(self, watched: Watched) -> Floats:
+        """More labels than a look needs: read at one look in sixty."""
+        version = watched.version
+        self._turns[version.id] = self._turns.get(version.id, -1) + 1
+        if self._turns[version.id] % _TURNS:
+            return np.zeros(0)
+        rows = self._windows.labelled(version.id, OWN[-1], since=since_of(watched))
+        right = estimate.rightness(version, rows)
+        wrong: Floats = right[~np.isnan(right)] == 0
+        return wrong
 
 
-@lru_cache(maxsize=128)
+def usual_errors(own: Floats, held_out: float | None, spread: float) -> float | None:
+    """The usual share of errors, of a version's own labels and the held-out rows together.
+
+    The held-out rows count as so many as their standard error is worth.
+
+    Args:
+        own: 1 for an error, 0 for a right answer.
+        held_out: Accuracy on the held-out rows, or None.
+        spread: Its standard error.
+
+    Returns:
+        None where the version's own labels are surely worse than the held-out rows.
+    """
+    count, errors = len(own), float(np.sum(own))
+    if held_out is not None:
+        rate = min(max(1 - held_out, _LEAST), 1 - _LEAST)
+        weight = rate * (1 - rate) / max(spread, _LEAST) ** 2
+        pooled = (errors + weight * rate) / (count + weight)
+        error = math.sqrt(pooled * (1 - pooled) * (1 / count + 1 / weight))
+        if errors / count > rate + _WORSE_AT_ONCE * error:
+            return None
+        errors, total = errors + weight * rate, count + weight
+    else:
+        total = float(count)
+    share = errors / total
+    # Never sure of a share that happened to be 0.
+    margin = math.sqrt(max(share * (1 - share), 0.01) / total) if count < _KNOWN_WELL else 0.0
+    return min(max(share + margin, _LEAST), _MOST)
+
+
+@lru_cache(maxsize=256)
 def scheme_for(usual: float) -> Scheme:
     """The CUSUM for a usual share of errors.
 
@@ -203,18 +279,17 @@ def scheme_for(usual: float) -> Scheme:
         usual: 0 to 1; taken as 0.005 to 0.6.
     """
     p = min(max(usual, _LEAST), _MOST)
-    between = LABELS_BETWEEN_ALARMS if p <= _NOISY else LABELS_BETWEEN_ALARMS_NOISY
     q = p + WORSE
     ratio = math.log(q / p) / math.log((1 - p) / (1 - q))
     # Whole numbers whose ratio is near that of the log-likelihoods: then the sum has few values.
     down = min(range(1, _FINEST + 1), key=lambda k: (abs(round(ratio * k) / k - ratio), k))
     up = max(round(ratio * down), 1)
     low, high = up, 2 * up
-    while run_length(p, up, down, high) < between:
+    while run_length(p, up, down, high) < LABELS_BETWEEN_ALARMS:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        if run_length(p, up, down, middle) < between:
+        if run_length(p, up, down, middle) < LABELS_BETWEEN_ALARMS:
             low = middle
         else:
             high = middle

@@ -33,6 +33,9 @@ TIMES_THE_GAP = 10.0
 REPORTS_NEEDED = 20
 """Events before a feed counts as regular."""
 
+HEARD_SECONDS = 1200.0
+"""Time over which they must have come: a burst by hand is no rhythm."""
+
 _KEPT = 64
 _READ = 5_000
 _MICROS = 1_000_000
@@ -44,14 +47,23 @@ _FORGOTTEN = 7 * 86_400.0
 # What people and files send has no rhythm.
 _BY_HAND = frozenset({"batch", "cli", "demo", "dashboard", "job", "python", "compare", "replay"})
 _ABSENT = "absent"
+# Names come from outside and without end; those that were silent longest are forgotten.
+_MOST_FEEDS = 5_000
 
 
 class Feed(msgspec.Struct):
-    """One feed: when its newest events came, seconds since 1970, oldest first."""
+    """One feed: when its newest events came, seconds since 1970, oldest first, and the first."""
 
     times: "deque[float]"
     site: str
     ended: bool = False
+    first: float = 0.0
+
+    @property
+    def regular(self) -> bool:
+        """Whether it has a rhythm that is known."""
+        heard = self.times[-1] - self.first
+        return len(self.times) >= REPORTS_NEEDED and heard >= HEARD_SECONDS and not self.ended
 
     @property
     def gap(self) -> float:
@@ -87,13 +99,12 @@ class FeedDetector:
             moment: Now, UTC.
         """
         self._read()
+        self._forget()
         present = moment.timestamp()
         regular = {
             name: feed
             for name, feed in sorted(self._feeds.items())
-            if len(feed.times) >= REPORTS_NEEDED
-            and not feed.ended
-            and present - feed.times[-1] < _FORGOTTEN
+            if feed.regular and present - feed.times[-1] < _FORGOTTEN
         }
         silent = {
             name: feed for name, feed in regular.items() if present - feed.times[-1] > feed.patience
@@ -143,6 +154,13 @@ class FeedDetector:
         if pictures:
             self._picture = pictures[0].id
 
+    def _forget(self) -> None:
+        """Keep no more than can be looked at."""
+        if len(self._feeds) <= _MOST_FEEDS:
+            return
+        newest = sorted(self._feeds.items(), key=lambda item: -item[1].times[-1])
+        self._feeds = dict(newest[:_MOST_FEEDS])
+
     def _new(self, kind: str, table: Table, *columns: str) -> Iterable[Any]:
         """The rows of a log that came since the last look, oldest first."""
         query = (
@@ -166,7 +184,7 @@ class FeedDetector:
     def _add(self, name: str, moment: float, site: str, *, ended: bool = False) -> None:
         feed = self._feeds.get(name)
         if feed is None:
-            feed = self._feeds[name] = Feed(deque(maxlen=_KEPT), site)
+            feed = self._feeds[name] = Feed(deque(maxlen=_KEPT), site, first=moment)
         feed.ended = ended
         # A clock that was set back gives no negative gaps.
         feed.times.append(max(moment, feed.times[-1]) if feed.times else moment)

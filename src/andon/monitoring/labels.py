@@ -90,7 +90,7 @@ class Window(msgspec.Struct, frozen=True):
             span = timedelta(**{_UNITS[unit]: int(number)}) if unit in _UNITS else None
             if span is not None and span <= timedelta(days=_LONGEST_DAYS):
                 return cls(_MOST, now() - span)
-        detail = f"must be a number of labels up to {_MOST}, or a time such as 24h or 7d"
+        detail = f"must be how many, up to {_MOST}, or a time such as 90m, 24h or 7d"
         raise InvalidRequest(
             f"The request is not valid: window {detail}.",
             errors=[{"field": "window", "detail": detail}],

@@ -14,6 +14,7 @@ from andon.monitoring.concept import ConceptDetector
 from andon.monitoring.feeds import FeedDetector
 from andon.monitoring.performance import PerformanceDetector, PerformanceWindow
 from andon.monitoring.quality import QualityDetector
+from andon.monitoring.shared import Shared
 from andon.monitoring.signals import Issue, Limits, Signal, State, Watched
 from andon.settings import Settings
 from andon.store import clock
@@ -38,6 +39,7 @@ class Monitor:
         settings: Sizes of the windows.
         drift: Looks for drift; None: nobody does.
         publish: Is told the usual sharpness and picture size of a model, once they are known.
+        shared: What the process that watches found, where that may be another one.
     """
 
     def __init__(
@@ -47,8 +49,11 @@ class Monitor:
         drift: Detector | None = None,
         *,
         publish: Publish | None = None,
+        shared: Shared | None = None,
     ) -> None:
         self._db = db
+        self._shared = shared
+        self._own = shared is None
         self._performance = PerformanceDetector(db, settings)
         self._feeds = FeedDetector(db, settings)
         self._detectors: dict[str, tuple[Issue, Detector]] = {
@@ -63,6 +68,8 @@ class Monitor:
         self._lock = threading.Lock()
         self._windows: dict[str, PerformanceWindow] = {}
         self._signals: dict[tuple[str, str], list[Signal]] = {}
+        # By detector and version what it fails with: a failure that lasts is written down once.
+        self._failing: dict[tuple[str, int], str] = {}
 
     def look(self, model: str, limits: Limits) -> list[Signal]:
         """Look at the version that serves a model; nothing where none does.
@@ -88,6 +95,7 @@ class Monitor:
         with self._looking:
             window, signals = self._see(watched)
         with self._lock:
+            self._own = True
             if window is not None:
                 self._windows[model] = window
             self._signals["model", model] = signals
@@ -139,14 +147,40 @@ class Monitor:
         return signals
 
     def windows(self) -> dict[str, PerformanceWindow]:
-        """The newest window of each model that serves, by its name."""
+        """The newest window of each model that serves, by its name.
+
+        Raises:
+            AndonError: Another process watches, and the database cannot be asked.
+        """
         with self._lock:
-            return dict(self._windows)
+            if self._own or self._shared is None:
+                return dict(self._windows)
+        return dict(self._shared.newest().windows)
 
     def signals(self) -> list[Signal]:
-        """Everything that the newest looks said."""
+        """Everything that the newest looks said; as `windows`."""
         with self._lock:
-            return [one for signals in self._signals.values() for one in signals]
+            if self._own or self._shared is None:
+                return [one for signals in self._signals.values() for one in signals]
+        return list(self._shared.newest().signals)
+
+    def tell(self) -> None:
+        """Let other processes know what the newest looks said; nothing where there are none.
+
+        Raises:
+            AndonError: The database does not take it.
+        """
+        if self._shared is not None:
+            self._shared.tell(self.windows(), self.signals())
+
+    def let_go(self) -> None:
+        """Another process watches: what was seen here is old from now on."""
+        if self._shared is None:
+            return
+        with self._lock:
+            self._own = False
+            self._windows.clear()
+            self._signals.clear()
 
     def _previous(self, model: str, version: ModelVersion) -> ModelVersion | None:
         try:
@@ -172,15 +206,19 @@ class Monitor:
     def _guarded(
         self, name: str, issue: Issue, look: Callable[[], Iterable[Signal]], watched: Watched | None
     ) -> list[Signal]:
+        about: dict[str, Any] = {}
+        if watched is not None:
+            about = {"model": watched.version.model, "version": watched.version.version}
+        key = (name, 0 if watched is None else watched.version.id)
         try:
-            return list(look())
+            found = list(look())
         except Exception as error:
             # Whatever goes wrong in one detector, the others still watch.
-            log.exception("A detector failed.", detector=name)
-            about: dict[str, Any] = {}
-            if watched is not None:
-                about = {"model": watched.version.model, "version": watched.version.version}
             told = str(error)[:300].strip().rstrip(".") or type(error).__name__
+            kind = f"{type(error).__name__} {told}"
+            if self._failing.get(key) != kind:
+                self._failing[key] = kind
+                log.exception("A detector failed.", detector=name, **about)
             return [
                 Signal(
                     name=name,
@@ -190,3 +228,6 @@ class Monitor:
                     **about,
                 )
             ]
+        if self._failing.pop(key, None) is not None:
+            log.info("A detector works again.", detector=name, **about)
+        return found

@@ -124,12 +124,13 @@ class PerformanceDetector:
     Args:
         db: The log.
         settings: Sizes of the windows.
+        keep: Whether what turns out to be normal is written down.
     """
 
-    def __init__(self, db: Database, settings: Settings) -> None:
+    def __init__(self, db: Database, settings: Settings, *, keep: bool = True) -> None:
         self._db = db
         self._settings = settings
-        self._baselines = Baselines(db, settings.monitor_window)
+        self._baselines = Baselines(db, settings.monitor_window, keep=keep)
 
     def look(self, watched: Watched) -> list[Signal]:
         """One signal for each number that is watched."""
@@ -145,6 +146,7 @@ class PerformanceDetector:
         signals = [
             _errors(say, found),
             self._latency(say, found, baseline),
+            *self._latency_before(say, found),
             *_accuracy(say, found),
             *self._answers(say, found, baseline),
         ]
@@ -191,6 +193,35 @@ class PerformanceDetector:
             **given,
         )
 
+    def _latency_before(self, say: "Sayer", found: "_Measured") -> list[Signal]:
+        """Beside the version before, while this one is new; nothing where that says nothing."""
+        watched = say.watched
+        previous = watched.previous if _is_fresh(watched) else None
+        normal = None if previous is None else self._baselines.get(previous)
+        if previous is None or normal is None:
+            return []
+        factor, usual = watched.limits.latency_factor, normal.latency_ms
+        given = {
+            "issue": Issue.PERFORMANCE,
+            "count": len(found.latencies),
+            "needed": LATENCY_NEEDED,
+            "baseline": usual,
+            "threshold": usual * factor,
+            "evidence": {"before": previous.version},
+        }
+        if len(found.latencies) < LATENCY_NEEDED:
+            few = say.few("computed answers", len(found.latencies), LATENCY_NEEDED)
+            return [say.unknown("latency_before", few, **given)]
+        median = float(np.median(found.latencies))
+        ratio = median / usual if usual > 0 else math.inf
+        summary = (
+            f"{say.name} is new: its median latency over {len(found.latencies)} answers is "
+            f"{median:.3g} ms, {ratio:.2g} times the {usual:.3g} ms that were usual for "
+            f"v{previous.version} before it (limit {factor:g} times)."
+        )
+        bad = median > usual * factor
+        return [say.said("latency_before", bad=bad, summary=summary, value=median, **given)]
+
     def _answers(self, say: "Sayer", found: "_Measured", baseline: Baseline | None) -> list[Signal]:
         watched = say.watched
         signals = answer_signals(
@@ -217,7 +248,7 @@ class PerformanceDetector:
     def _before(self, watched: Watched) -> Any:
         """The last window of the version before, while this one is new."""
         previous, since = watched.previous, watched.since
-        if previous is None or since is None or watched.moment - since > _FRESH:
+        if previous is None or not _is_fresh(watched):
             return None
         rows = Windows(self._db).newest(
             previous.id,
@@ -274,6 +305,11 @@ def since_of(watched: Watched) -> datetime | None:
     """When the version began to serve; None where the clock was set back behind that."""
     since = watched.since
     return None if since is None or since > watched.moment else since
+
+
+def _is_fresh(watched: Watched) -> bool:
+    """Whether the version serves for less than a day: then the one before it is a measure."""
+    return watched.since is not None and watched.moment - watched.since <= _FRESH
 
 
 class _Measured:
@@ -502,9 +538,12 @@ def _confidence(rows: Sequence[Any]) -> Confidence | None:
 
 
 def _per_minute(count: int, first: datetime | None, last: datetime | None) -> float:
-    """Over the window's own time; of a quiet hour since, that hour counts as well."""
+    """Over the window's own time; of a quiet hour since, that hour counts as well.
+
+    A batch comes within a millisecond: that is no rate, so a second is the least.
+    """
     if first is None or last is None:
         return 0.0
     end = max(last, now()) if now() - last > _QUIET else last
-    minutes = (end - first).total_seconds() / 60
-    return round(count / minutes, 3) if minutes > 0 else float(count)
+    minutes = max(1.0, (end - first).total_seconds()) / 60
+    return round(count / minutes, 3)

@@ -330,7 +330,13 @@ def _features(version: ModelVersion, rows: Sequence[dict[str, Any]]) -> list[Fea
         counts = known.get("counts")
         if feature.get("kind") == "category":
             if isinstance(counts, dict):
-                seen = Counter(text_of(value) for value in present)
+                # A caller may send 1.0 for the category 1; the model takes it as that.
+                same = {one: text_of(one) for one in feature.get("categories") or ()}
+                seen = Counter(
+                    text_of(value) if isinstance(value, bool) else same.get(value, text_of(value))
+                    for value in present
+                    if isinstance(value, str | int | float)
+                )
                 given["new"] = {
                     value: count / total
                     for value, count in seen.most_common()

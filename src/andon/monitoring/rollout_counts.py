@@ -27,6 +27,9 @@ from andon.store.tables import predictions
 SLOW_FACTOR = 1.25
 """An answer is slow where it took longer than this times the active version's 95th percentile."""
 
+SLOW_LEAST_MS = 1.0
+"""And than this more, ms: a row of a batch takes microseconds, and fractions of those are noise."""
+
 _SETTLED = timedelta(seconds=30)
 # Rows of one version that one look reads.
 _AT_ONCE = 10_000
@@ -268,7 +271,8 @@ def _usual(connection: Connection, rollout: Rollout, start: str) -> tuple[float 
 
 
 def _slow(took: list[float]) -> float:
-    return float(took[-(-len(took) * 95 // 100) - 1]) * SLOW_FACTOR
+    most = float(took[-(-len(took) * 95 // 100) - 1])
+    return max(most * SLOW_FACTOR, most + SLOW_LEAST_MS)
 
 
 def _said(connection: Connection, rollout: Rollout, classes: Classes, start: str) -> str:

@@ -36,9 +36,9 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     """One number that is watched.
 
     Attributes:
-        name: What is watched: "error_rate", "latency", "accuracy", "estimated_accuracy",
-            "confidence", "detections", "label_mix", "drift", "score_variance", "concept",
-            "camera", "missing", "stale_feed", …
+        name: What is watched: "error_rate", "latency", "latency_before", "accuracy",
+            "estimated_accuracy", "confidence", "detections", "label_mix", "drift",
+            "score_variance", "concept", "camera", "missing", "stale_feed", …
         issue: The trouble it would be.
         state: "unknown" where there is not enough data to say; the summary says how much lacks.
         summary: One full sentence with the number and what it is compared with.

@@ -4,6 +4,9 @@ The signals of one look are grouped by what they are about. A group with a bad s
 one without a bad signal and with a good one is quiet; one that only says "unknown" is neither.
 
 An alert and the notification of it are one transaction: a crash between them loses neither.
+
+Who sends pictures names the cameras, so there may be as many as somebody cares to make up: beyond
+`MOST_OF_A_KIND` open alerts about cameras of one model, or about feeds, the rest share one.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -15,12 +18,15 @@ from sqlalchemy import Connection
 
 from andon.monitoring.signals import Issue, Signal, State
 from andon.notify.notifier import Notifier
-from andon.store.alerts import ANDON, SEVERITIES, Alerts
+from andon.store.alerts import ANDON, SEVERITIES, Alerts, key_of
 from andon.store.database import Database
 from andon.store.records import Alert
 
 QUIET_LOOKS = 2
 """Looks in a row at which a cause must be gone."""
+
+MOST_OF_A_KIND = 25
+"""Open alerts about cameras of one model, and about feeds; what comes on top shares one alert."""
 
 _TITLES = {
     Issue.DATA_DRIFT: "the data have moved",
@@ -30,6 +36,8 @@ _TITLES = {
     Issue.DATA_QUALITY: "faults in the data",
 }
 _GONE = "The cause was gone: "
+_FEED, _FEEDS = "feed:", "feeds"
+_CAMERA, _CAMERAS = ":camera:", ":cameras"
 _MOST_SIGNALS = 20
 _MOST_TEXT = 4000
 # That a candidate is well says nothing of what serves.
@@ -79,10 +87,14 @@ class Alerting:
         """
         seen = Seen(raised=[], resolved=[])
         awaited = self._alerts.awaited_keys()
+        there: set[str] = set()
         for key, group in grouped(signals).items():
             bad = [one for one in group if one.state is State.BAD]
             if bad:
-                self._see(key, bad, seen)
+                of_many = _of_many(key, bad[0].model)
+                # What they share was noted just now: ten thousand of them are no more work.
+                if key in awaited or of_many is None or of_many[1] not in there:
+                    there.add(self._see(key, bad, seen))
                 continue
             good = [
                 one.summary
@@ -91,6 +103,9 @@ class Alerting:
             ]
             if good and key in awaited:
                 self._quiet(key, _GONE + " ".join(good)[:_MOST_TEXT], seen)
+        for key in sorted(awaited - there):
+            if key == _FEEDS or (key.endswith(_CAMERAS) and _CAMERA not in key):
+                self._quiet(key, _GONE + "every one has an alert of its own again.", seen)
         return seen
 
     def see(
@@ -104,13 +119,19 @@ class Alerting:
         model: str | None = None,
         model_version: int | None = None,
         evidence: dict[str, Any] | None = None,
+        anew: bool = False,
     ) -> tuple[Alert, bool]:
         """As `Alerts.see`, and tell it where it is new or has become worse; whether that is so.
+
+        A further camera or feed, where many have an alert already, is noted in one they share.
 
         Raises:
             AndonError: The database does not take it.
         """
         before = {one.group_key: one.severity for one in self._alerts.open(model)}
+        shared = _shared(group_key, before, model, message)
+        if shared is not None:
+            group_key, title, message = shared
         said: list[dict[str, Any]] = []
 
         def keep(connection: Connection, alert: Alert) -> None:
@@ -127,6 +148,7 @@ class Alerting:
             model=model,
             model_version=model_version,
             evidence=evidence,
+            anew=anew,
             tell=keep,
         )
         if raised:
@@ -200,7 +222,8 @@ class Alerting:
                 gone += [done] if done is not None else []
         return gone
 
-    def _see(self, key: str, bad: list[Signal], seen: Seen) -> None:
+    def _see(self, key: str, bad: list[Signal], seen: Seen) -> str:
+        """Raise it or note it; the key of the alert that says so."""
         worst = max(bad, key=lambda one: SEVERITIES.index(one.severity))
         bad = sorted(bad, key=lambda one: -SEVERITIES.index(one.severity))
         alert, fresh = self.see(
@@ -218,6 +241,7 @@ class Alerting:
         )
         if fresh:
             seen.raised.append(alert)
+        return alert.group_key
 
     def _quiet(self, key: str, notes: str, seen: Seen) -> None:
         alert = self.quiet(key, notes)
@@ -255,6 +279,32 @@ def group_key(signal: Signal) -> str:
     if not signal.model:
         return f"feed:{signal.subject}"
     return f"{signal.model}:{signal.issue}"
+
+
+def _of_many(group_key: str, model: str | None) -> tuple[str, str, str] | None:
+    """How keys of a kind begin, the key that they share, and what they are; None: only one is."""
+    if group_key.startswith(_FEED):
+        return _FEED, _FEEDS, "feeds"
+    if model and group_key.startswith(f"{model}{_CAMERA}"):
+        return f"{model}{_CAMERA}", f"{model}{_CAMERAS}", f"cameras of {model}"
+    return None
+
+
+def _shared(
+    group_key: str, opened: Collection[str], model: str | None, message: str
+) -> tuple[str, str, str] | None:
+    """Key, title and message of the alert that a camera or feed shares; None: it has its own."""
+    kind = _of_many(group_key, model)
+    if kind is None or key_of(group_key) in opened:
+        return None
+    begins, key, what = kind
+    if sum(one.startswith(begins) for one in opened) < MOST_OF_A_KIND:
+        return None
+    said = (
+        f"{MOST_OF_A_KIND} alerts about {what} are open, and there are more: are these names made "
+        f"up? The newest of the others: {message}"
+    )
+    return key, f"More {what} than have an alert of their own", said[:_MOST_TEXT]
 
 
 def told(alert: Alert) -> dict[str, Any]:

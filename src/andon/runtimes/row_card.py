@@ -1,7 +1,8 @@
 """What a model's file tells of its training, read with care: strangers write files, too."""
 
+import itertools
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -51,6 +52,82 @@ class _Card(msgspec.Struct):
     hyperparameters: dict[str, Any] | None = None
     features: list[_Feature | str] | None = None
     importance: list[_Importance] | None = None
+
+
+# Every look at drift reads it, and the report shows it: a file may not make these endless.
+_LARGEST_REFERENCE = 4 * 1024 * 1024
+_MOST_BINS = 1_000
+_MOST_VALUES = 10_000
+_Number = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+_Counts = Annotated[list[_Count], msgspec.Meta(max_length=_MOST_BINS)]
+_Edges = Annotated[list[_Number], msgspec.Meta(max_length=_MOST_BINS + 1)]
+_Values = Annotated[dict[str, _Count], msgspec.Meta(max_length=_MOST_VALUES)]
+
+
+class _Distribution(msgspec.Struct):
+    """Of one feature, as `training.tabular.reference` writes it; the rest may be anything."""
+
+    kind: Literal["number", "integer", "category"]
+    missing: _Count = 0
+    counts: _Counts | _Values | None = None
+    edges: _Edges | None = None
+    min: _Number | None = None
+    max: _Number | None = None
+    mean: _Number | None = None
+    std: Annotated[float, msgspec.Meta(ge=0, le=1e300)] | None = None
+    quantiles: dict[str, _Number | None] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.counts, dict) != (self.kind == "category") and self.counts is not None:
+            raise ValueError("counts of a category are by value, those of a number by bin")
+        if isinstance(self.counts, list):
+            _check_bins(self.edges, self.counts)
+
+
+class _Answered(msgspec.Struct):
+    edges: _Edges | None = None
+    counts: _Counts | None = None
+    classes: _Values | None = None
+
+    def __post_init__(self) -> None:
+        if self.counts is not None:
+            _check_bins(self.edges, self.counts)
+
+
+class _Reference(msgspec.Struct):
+    rows: _Count = 0
+    features: Annotated[dict[str, _Distribution], msgspec.Meta(max_length=2_000)] = {}
+    prediction: _Answered | None = None
+
+
+def _check_bins(edges: list[float] | None, counts: list[int]) -> None:
+    """Raise `ValueError` where these are no bins, one beside the other."""
+    if edges is None or len(edges) != len(counts) + 1:
+        raise ValueError("there must be one edge more than there are counts")
+    if any(low > high for low, high in itertools.pairwise(edges)):
+        raise ValueError("edges must ascend")
+
+
+def read_reference(entries: dict[str, str], key: str) -> dict[str, Any] | None:
+    """What the training data looked like; None where the file does not say it.
+
+    Raises:
+        ModelRejected: It has another shape, or is larger than anybody needs.
+    """
+    if len(entries.get(key, "")) > _LARGEST_REFERENCE:
+        raise ModelRejected(
+            f"The model's metadata entry {key} has more than {_LARGEST_REFERENCE:,} characters.",
+            hint=_HINT,
+        )
+    reference = read_object(entries, key)
+    try:
+        msgspec.convert(reference or {}, _Reference)
+    except msgspec.ValidationError as error:
+        raise ModelRejected(
+            f"The model's metadata entry {key} is no reference for drift: {error}.", hint=_HINT
+        ) from None
+    return reference
 
 
 def read_object(entries: dict[str, str], key: str) -> dict[str, Any] | None:

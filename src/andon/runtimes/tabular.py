@@ -262,7 +262,7 @@ def _understand(
     )
     model = TabularModel(sessions, output, schema, description, config)
     model.card = row_card.read_card(entries, rows.CARD_KEY)
-    model.reference = row_card.read_object(entries, rows.REFERENCE_KEY)
+    model.reference = row_card.read_reference(entries, rows.REFERENCE_KEY)
     return model
 
 

@@ -121,10 +121,12 @@ def image_stats(pixels: Pixels) -> dict[str, Any]:
         of the gradient (22.5 degrees each, from the horizontal), weighted by its magnitude;
         zeros without any.
     """
-    height, width = pixels.shape[:2]
-    sample = pixels[:: max(1, height // _SAMPLES), :: max(1, width // _SAMPLES)]
-    tones = np.bincount(_luminance(sample).ravel(), minlength=256)
+    return _stats(pixels, _sample(pixels))
+
+
+def _stats(pixels: Pixels, sample: Pixels) -> dict[str, Any]:
     count = sample.shape[0] * sample.shape[1]
+    tones, color = _tones(sample)
     mean = float(tones @ _TONES) / count
     spread = math.sqrt(max(0.0, float(tones @ (_TONES * _TONES)) / count - mean * mean))
     so_far = tones.cumsum()
@@ -137,22 +139,22 @@ def image_stats(pixels: Pixels) -> dict[str, Any]:
             round(share, _DIGITS) for share in (tones.reshape(16, 16).sum(1) / count).tolist()
         ],
     }
-    if pixels.ndim == 3:
-        flat = sample.reshape(-1, 3).astype(np.float32)
-        means = np.full(count, 1 / (255 * count), np.float32) @ flat
-        stats["color"] = [round(value, _DIGITS) for value in means.tolist()]
+    if color:
+        stats["color"] = [round(value / (255 * count), _DIGITS) for value in color]
     # Green is most of what luminance is, and what sensors see most sharply.
     tone = pixels if pixels.ndim == 2 else pixels[..., 1]
-    sharpness, edges, seen = _detail(_patches(tone, _PATCHES, _PATCH))
+    sharpness, edges, seen = _detail(_signed(_patches(tone, _PATCHES, _PATCH)))
     if seen < _FEW_EDGES:
-        # Hardly anything is to be seen in the patches: look at everything, up to a limit.
-        sharpness, edges, _ = _detail(_patches(tone, 1, _LARGE_PATCH))
+        # Hardly anything is to be seen in the patches: look at everything, up to a limit. At
+        # every other pixel: a step shows in two neighbouring ones, so none is missed.
+        sharpness, edges, _ = _detail(_patches(tone, 1, _LARGE_PATCH), every=2)
     return stats | {"sharpness": sharpness, "edges": edges}
 
 
 def look(pixels: Pixels, *, named: bool = True) -> Look:
     """Measure a picture; and make what tells it from others, where its camera is `named`."""
-    return Look(image_stats(pixels), _fingerprint(pixels) if named else None)
+    sample = _sample(pixels)
+    return Look(_stats(pixels, sample), _fingerprint(pixels, sample) if named else None)
 
 
 class CameraHealth:
@@ -250,22 +252,30 @@ class CameraHealth:
         return times
 
 
-def _luminance(pixels: Pixels) -> Pixels:
-    if pixels.ndim == 2:
-        return pixels
-    wide = pixels.astype(np.uint16)
-    mixed = wide[..., 0] * _RED
-    mixed += wide[..., 1] * _GREEN
-    mixed += wide[..., 2] * _BLUE
+def _sample(pixels: Pixels) -> Pixels:
+    """Pixels evenly spread over the picture, side by side in memory."""
+    height, width = pixels.shape[:2]
+    return np.ascontiguousarray(pixels[:: max(1, height // _SAMPLES), :: max(1, width // _SAMPLES)])
+
+
+def _tones(sample: Pixels) -> tuple[NDArray[np.intp], list[int]]:
+    """How many pixels have each luminance; and of a coloured picture the sums of its colours."""
+    if sample.ndim == 2:
+        return np.bincount(sample.ravel(), minlength=256), []
+    # One plane behind the other: what follows runs along contiguous memory.
+    planes = sample.reshape(-1, 3).T.astype(np.uint16, order="C")
+    mixed = planes[0] * _RED
+    mixed += planes[1] * _GREEN
+    mixed += planes[2] * _BLUE
     mixed >>= 8
-    return mixed.astype(np.uint8)
+    return np.bincount(mixed, minlength=256), planes.sum(1).tolist()
 
 
-def _patches(tone: Pixels, count: int, largest: int) -> NDArray[np.int16]:
+def _patches(tone: Pixels, count: int, largest: int) -> Pixels:
     """Patches of neighbours, `count` along each side, as (y, x, down, across).
 
-    Inside a row of the result the same place of all patches stands together: what compares
-    neighbours then runs along contiguous memory.
+    The same place of all patches stands together in the last two: copied so, what compares
+    neighbours runs along contiguous memory.
 
     Their sides are `largest` at most; a small picture is one patch, whole.
     """
@@ -278,14 +288,20 @@ def _patches(tone: Pixels, count: int, largest: int) -> NDArray[np.int16]:
     tall, wide = (min(side, largest) for side in (height // down, width // across))
     top, left = (height // down - tall) // 2, (width // across - wide) // 2
     patches = grid[:, top : top + tall, :, left : left + wide]
-    return patches.transpose(1, 3, 0, 2).astype(np.int16, order="C")
+    return patches.transpose(1, 3, 0, 2)
 
 
-def _detail(tone: NDArray[np.int16]) -> tuple[float, list[float], int]:
-    """Sharpness and directions of the edges in patches, and how many pixels."""
-    middle = tone[1:-1, 1:-1]
-    up, under = tone[:-2, 1:-1], tone[2:, 1:-1]
-    before, behind = tone[1:-1, :-2], tone[1:-1, 2:]
+def _signed(tone: NDArray[Any]) -> NDArray[np.int16]:
+    """With room for differences."""
+    return tone if tone.dtype == np.int16 else tone.astype(np.int16, order="C")
+
+
+def _detail(tone: NDArray[Any], every: int = 1) -> tuple[float, list[float], int]:
+    """Sharpness and directions of the edges in patches, and how many of `every` pixel."""
+    inside, first, last = slice(1, -1, every), slice(None, -2, every), slice(2, None, every)
+    middle = tone[inside, inside]
+    up, under = _signed(tone[first, inside]), _signed(tone[last, inside])
+    before, behind = _signed(tone[inside, first]), _signed(tone[inside, last])
     across, down = behind - before, under - up
     flat, steep = np.abs(across), np.abs(down)
     (places,) = np.nonzero((flat + steep).ravel() > _LEAST_STEP)
@@ -294,7 +310,7 @@ def _detail(tone: NDArray[np.int16]) -> tuple[float, list[float], int]:
     seen = places.size
     # A busy picture shows edges everywhere; some thousands of them tell as much.
     places = places[:: seen // _MANY_EDGES + 1]
-    curve = middle * 4
+    curve = _signed(middle) * 4
     for neighbour in (up, under, before, behind):
         curve -= neighbour
     right = across.ravel()[places].astype(np.float32)
@@ -316,15 +332,13 @@ def _detail(tone: NDArray[np.int16]) -> tuple[float, list[float], int]:
     )
 
 
-def _fingerprint(pixels: Pixels) -> int:
+def _fingerprint(pixels: Pixels, sample: Pixels) -> int:
     """Tells a picture from others: a checksum of every tenth pixel or so, and the sum of all.
 
     A frozen camera's frames are equal to the bit, a living one's differ everywhere, by noise.
     """
-    height, width = pixels.shape[:2]
-    sample = pixels[:: max(1, height // _SAMPLES), :: max(1, width // _SAMPLES)]
-    crc = zlib.crc32(np.ascontiguousarray(sample).data)
+    crc = zlib.crc32(sample.data)
     flat = pixels.reshape(-1) if pixels.flags.c_contiguous else pixels.ravel()
     whole = flat[: flat.size // 8 * 8].view(np.uint64)
     total = int(np.add.reduce(whole)) + int(flat[flat.size // 8 * 8 :].sum())
-    return hash((crc, total, height, width))
+    return hash((crc, total, *pixels.shape[:2]))

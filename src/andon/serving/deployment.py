@@ -162,6 +162,7 @@ class Deployments:
         *,
         to: int | None = None,
         action_id: str | None = None,
+        instead_of: int | None = None,
     ) -> ModelVersion:
         """Let the version serve that served before the active one, or the one that is named.
 
@@ -173,10 +174,12 @@ class Deployments:
             reason: For people.
             actor: Who does it.
             to: The version to go back to.
-            action_id: Of the agent's action, if it is one.
+            action_id: Of the agent's action, if it is one; it is done once.
+            instead_of: The version to go back from; None: whichever serves.
 
         Raises:
-            Conflict: There is nothing to go back to, or the version named serves already.
+            Conflict: There is nothing to go back to, the version named serves already, or it is
+                not the one to go back from that serves.
             NotFound: There is no such version.
             ModelDamaged, ModelRejected: It cannot be loaded; nothing has changed.
         """
@@ -195,7 +198,9 @@ class Deployments:
                     hint="Name the version to go back to.",
                 )
             with self._load(target) as loaded:
-                record = self._switch(target, loaded, EventType.ROLLBACK, reason, actor, action_id)
+                record = self._switch(
+                    target, loaded, EventType.ROLLBACK, reason, actor, action_id, instead_of
+                )
             self._engine.metrics.rolled_back(name)
             log.warning(
                 f"Rolled back from v{active.version} to v{record.version}",
@@ -415,6 +420,7 @@ class Deployments:
         reason: str,
         actor: str,
         action_id: str | None = None,
+        instead_of: int | None = None,
     ) -> ModelVersion:
         """Activate in the database, then let it answer."""
         self._db.models.set_active(
@@ -424,6 +430,7 @@ class Deployments:
             reason=reason,
             actor=actor,
             action_id=action_id,
+            instead_of=instead_of,
         )
         log.info(f"Model v{record.version} activated", model=record.model, actor=actor)
         now_active = self._db.models.get(record.model, record.version)

@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -55,6 +55,7 @@ _LEASE = 60.0
 _RENEW_EVERY = 10.0
 _AGO = re.compile(r"(\d{1,5})([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _columns = predictions.c
 
@@ -309,7 +310,8 @@ def moment_of(field: str, words: str | None) -> datetime | None:
         found = None
     if found is None or found.tzinfo is None:
         raise _invalid(field, "must be such as 24h, 7d, or 2026-01-31T12:00:00Z")
-    return found
+    # Nothing was answered before 1970, and what lies at the ends of the calendar overflows.
+    return max(_EPOCH, found)
 
 
 def _invalid(field: str, detail: str) -> InvalidRequest:

@@ -5,19 +5,23 @@ Every step is one transaction that looks at the row first, so two people, two pr
 process that was killed in between leave one of these ways behind, never a mixture.
 """
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, func, insert, select, text, update
 
 from andon.errors import Conflict, NotFound
+from andon.store.action_reviews import refuse_review
 from andon.store.clock import now
 from andon.store.connections import Connections
 from andon.store.ids import uuid7
 from andon.store.records import AgentAction, Event, Review
 from andon.store.tables import agent_actions, deployment_events
+
+Told = Callable[[Connection, AgentAction], object]
+"""Called in the transaction that writes an action down: what it adds is kept or lost with it."""
 
 OPEN = ("pending", "approved", "running")
 """An action in one of these is not over: no second one of its type begins for its model."""
@@ -52,6 +56,7 @@ class AgentActions:
         dry_run: bool = False,
         expires_at: datetime | None = None,
         at: datetime | None = None,
+        tell: Told | None = None,
     ) -> AgentAction:
         """Write an action down; durable on return.
 
@@ -74,6 +79,7 @@ class AgentActions:
             dry_run: Nothing will be done.
             expires_at: When nobody may agree any more.
             at: When it was decided; now where None.
+            tell: Called where it waits for people.
 
         Raises:
             Conflict: An action of this type is open for the model already; the member
@@ -111,7 +117,10 @@ class AgentActions:
             row = connection.execute(
                 insert(agent_actions).values(values).returning(agent_actions)
             ).one()
-            return _record(row)
+            action = _record(row)
+            if waits and tell is not None:
+                tell(connection, action)
+            return action
 
     def get(self, action_id: str) -> AgentAction:
         """One action.
@@ -194,7 +203,7 @@ class AgentActions:
         moment = at or now()
         with self._connections.write() as connection:
             row = _existing(connection, action_id, lock=True)
-            _refuse_review(row, by, decision, moment)
+            refuse_review(row, by, decision, moment)
             reviews = [
                 *row.reviews,
                 {"by": by.strip(), "decision": decision, "comment": comment, "at": moment},
@@ -283,6 +292,8 @@ class AgentActions:
         follow_up_at: datetime | None = None,
         alert_id: str | None = None,
         at: datetime | None = None,
+        attempts: int | None = None,
+        tell: Told | None = None,
     ) -> AgentAction:
         """Write down what came of an action; what has ended stays as it ended.
 
@@ -295,16 +306,19 @@ class AgentActions:
             follow_up_at: When to look whether it helped; None: never.
             alert_id: Of the alert it raised; None leaves what there is.
             at: When it ended; now where None.
+            attempts: The beginning of which this is the end; where it was begun anew since, by
+                a process that believed this one dead, that one says how it ended.
+            tell: Called where this ended it.
 
         Raises:
             NotFound: There is no such action.
         """
         with self._connections.write() as connection:
             row = _existing(connection, action_id, lock=True)
-            if row.status not in OPEN:
+            if row.status not in OPEN or attempts not in {None, row.attempts}:
                 return _record(row)
             more = {} if alert_id is None else {"alert_id": alert_id}
-            return self._update(
+            ended = self._update(
                 connection,
                 _columns.id == row.id,
                 status=status,
@@ -315,6 +329,9 @@ class AgentActions:
                 executed_at=at or now(),
                 **more,
             )
+            if tell is not None:
+                tell(connection, ended)
+            return ended
 
     def expire_due(self, moment: datetime) -> list[AgentAction]:
         """End what nobody approved in time; these."""
@@ -352,12 +369,21 @@ class AgentActions:
             query = query.where(_columns.action_type == action_type)
         return self._all(query.order_by(_columns.id.desc()))
 
-    def due_follow_ups(self, moment: datetime) -> list[AgentAction]:
-        """Actions of which it is time to see whether they helped, oldest first."""
+    def due_follow_ups(
+        self, moment: datetime, longest: timedelta | None = None
+    ) -> list[AgentAction]:
+        """Actions of which it is time to see whether they helped, oldest first.
+
+        Args:
+            moment: Now.
+            longest: Nobody waits for longer: what lies further ahead was written down before the
+                clock was set back, and is due as well.
+        """
+        due = _columns.follow_up_at <= moment
+        if longest is not None:
+            due |= _columns.follow_up_at > moment + longest
         return self._all(
-            select(agent_actions)
-            .where(_columns.status == "succeeded", _columns.follow_up_at <= moment)
-            .order_by(_columns.id)
+            select(agent_actions).where(_columns.status == "succeeded", due).order_by(_columns.id)
         )
 
     def set_follow_up(
@@ -467,54 +493,6 @@ def _refuse_second(connection: Connection, action_type: str, model: str | None) 
     )
     error.members["action_id"] = row.action_id
     raise error
-
-
-def _refuse_review(row: Any, by: str, decision: str, moment: datetime) -> None:
-    """Say why a word comes too late, or twice.
-
-    Raises:
-        Conflict: It does.
-    """
-    what = f"The action {row.action_id}"
-    said = [one for one in row.reviews if _same(one["by"], by)]
-    if row.status == "expired" or (row.status == "pending" and _over(row, moment)):
-        raise Conflict(
-            f"{what} has expired: nobody approved it before {row.expires_at:%Y-%m-%d %H:%M} UTC.",
-            hint="If it is still needed, ask for it anew: `andon agent ask`.",
-        )
-    if row.status != "pending":
-        if said and said[-1]["decision"] == decision:
-            raise Conflict(f"{what} was {_DONE[decision]} by {said[-1]['by']} already.")
-        raise Conflict(
-            f"{what} does not wait for approval: it is {row.status}.",
-            hint=_WAYS_ON.get(row.status, ""),
-        )
-    if said and decision == "approve":
-        raise Conflict(
-            f"{said[-1]['by']} has approved the action {row.action_id} already, and it needs "
-            f"{row.approvals_needed} different people.",
-            hint="Let somebody else approve it.",
-        )
-
-
-_DONE = {"approve": "approved", "reject": "rejected"}
-_WAYS_ON = {
-    "rejected": "If it is needed after all, ask for it anew: `andon agent ask`.",
-    "succeeded": "It is done; see its result.",
-}
-
-
-def _over(row: Any, moment: datetime) -> bool:
-    return row.expires_at is not None and row.expires_at <= moment
-
-
-def _same(one: str, other: str) -> bool:
-    """Whether two names are one person's."""
-    return _folded(one) == _folded(other)
-
-
-def _folded(name: str) -> str:
-    return " ".join(name.split()).casefold()
 
 
 def _record(row: Any) -> AgentAction:

@@ -55,6 +55,7 @@ class Alerts:
         model: str | None = None,
         model_version: int | None = None,
         evidence: dict[str, Any] | None = None,
+        anew: bool = False,
         tell: Told | None = None,
     ) -> tuple[Alert, bool]:
         """Note that a cause is there; the alert, and whether it was raised by this call.
@@ -76,6 +77,7 @@ class Alerts:
             model: Registered model it is about; None where there is none.
             model_version: The version.
             evidence: `{"signals": [...], "href": "/…"}`.
+            anew: It is no cause that lasts but something that happened now: nothing holds it back.
             tell: Called in the same transaction where the alert was raised or has become worse.
 
         Raises:
@@ -97,7 +99,7 @@ class Alerts:
         for _ in range(_RACES):
             try:
                 with self._connections.write() as connection:
-                    seen = self._see(connection, fresh, made, tell)
+                    seen = self._see(connection, fresh, made, tell, anew=anew)
             except IntegrityError:
                 # Another process raised it between the look and the insertion.
                 continue
@@ -297,6 +299,8 @@ class Alerts:
         fresh: dict[str, Any],
         made: dict[str, Any],
         tell: Told | None,
+        *,
+        anew: bool,
     ) -> tuple[Alert, bool] | None:
         """One try; None where another process raised it meanwhile."""
         moment = now()
@@ -323,7 +327,7 @@ class Alerts:
         last = _newest(connection, key)
         if last is not None and last.status != "resolved":
             return None
-        if last is not None and _holds_back(last, severity, moment):
+        if last is not None and not anew and _holds_back(last, severity, moment):
             return _record(last), False
         row = connection.execute(
             insert(alerts)

@@ -36,6 +36,7 @@ from andon.store.schedules import Schedules
 from andon.store.schema import VERSION_TABLE
 from andon.store.tables import workers, workstations
 from andon.store.training_runs import TrainingRuns
+from andon.store.watch_state import WatchState
 from andon.store.windows import Windows
 from andon.store.writer import GroupWriter
 
@@ -94,6 +95,7 @@ class Database(Connections):
         self.actions = AgentActions(self)
         self.rollouts = Rollouts(self)
         self.leases = Leases(self)
+        self.watch_state = WatchState(self)
         self.event_writer = EventWriter(
             self,
             {

@@ -84,8 +84,8 @@ class DriftReports:
         if row is None:
             raise NotFound(
                 f"There is no drift report {report_id[:64]}.",
-                hint="Reports are deleted after KEEP_REPORTS_DAYS; GET /api/drift/reports lists "
-                "those there are.",
+                hint="Old ones are deleted (ANDON_KEEP_REPORTS_DAYS); `andon drift reports` and "
+                "GET /api/drift/reports list those there are.",
             )
         return _record(row)
 

@@ -45,6 +45,11 @@ _POSTGRES_WHY = {
         "Check DATABASE_URL, and that the server runs and can be reached.",
     ),
     "40": ("Two transactions were in each other's way", "Try again."),
+    # One state of a class whose others are faults of ours: a standby, or a server set so.
+    "25006": (
+        "It may only be read now",
+        "Look whether the server is a standby, or default_transaction_read_only is set.",
+    ),
 }
 
 
@@ -64,7 +69,7 @@ def translated(error: BaseException, where: str) -> BaseException:
     if isinstance(original, sqlite3.Error):
         return _translated_sqlite(error, original, where)
     state: str | None = getattr(original, "sqlstate", None)
-    why = _POSTGRES_WHY.get((state or "")[:2])
+    why = _POSTGRES_WHY.get(state or "") or _POSTGRES_WHY.get((state or "")[:2])
     lost = isinstance(error, DBAPIError) and (
         error.connection_invalidated or type(original).__name__ == "OperationalError"
     )

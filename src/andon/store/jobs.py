@@ -231,9 +231,11 @@ class Jobs:
         found = [_record(row) for row in rows[:limit]]
         return found, found[-1].id if len(rows) > limit else None
 
-    def count_queued(self) -> int:
-        """Jobs that wait for a worker."""
+    def count_queued(self, kind: str | None = None) -> int:
+        """Jobs that wait for a worker; of one kind, or of all."""
         query = select(func.count()).select_from(jobs).where(_columns.status == "queued")
+        if kind is not None:
+            query = query.where(_columns.kind == kind)
         with self._connections.read() as connection:
             return connection.scalar(query) or 0
 

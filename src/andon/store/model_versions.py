@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, func, insert, select, text, update
+from sqlalchemy import Connection, Select, case, func, insert, select, text
 
 from andon.errors import Conflict, ModelDamaged, NotFound
 from andon.store.clock import now
@@ -16,6 +16,16 @@ from andon.store.connections import Connections
 from andon.store.deployment_events import EventType, insert_event, serving_history
 from andon.store.records import Event, ModelVersion
 from andon.store.tables import model_versions, registered_models, training_runs
+from andon.store.version_rows import (
+    card_columns,
+    ensure_model,
+    live_version,
+    one_version,
+    refuse_again,
+    select_versions,
+    update_version,
+    version_record,
+)
 
 # Whoever changes versions takes this advisory lock (PostgreSQL; SQLite has one writer).
 _LOCK = 0x76657273
@@ -26,15 +36,6 @@ _MOVES = {
     "training": ("staging", "archived"),
     "staging": ("archived",),
     "archived": ("staging",),
-}
-
-# Measured on the held-out rows: column by the card's name.
-_MEASURED = {
-    "accuracy": "accuracy",
-    "f1": "f1_score",
-    "precision": "precision",
-    "recall": "recall",
-    "roc_auc": "roc_auc",
 }
 
 # Inside the class `list` is the repository's own.
@@ -64,7 +65,7 @@ class ModelVersions:
         if name in self.names():
             return
         with self.exclusive() as connection:
-            _ensure_model(connection, name, task)
+            ensure_model(connection, name, task)
 
     def names(self) -> list[str]:
         """The registered models, in alphabetical order."""
@@ -112,9 +113,9 @@ class ModelVersions:
         """
         about = description or {}
         with self.exclusive() as connection:
-            _ensure_model(connection, model, str(about.get("task", "")))
+            ensure_model(connection, model, str(about.get("task", "")))
             same = connection.execute(
-                _select().where(
+                select_versions().where(
                     model_versions.c.model_name == model,
                     model_versions.c.file_hash == file_hash,
                     model_versions.c.deleted_at.is_(None),
@@ -146,13 +147,13 @@ class ModelVersions:
                 "card": card,
                 "reference": reference,
                 "created_at": now(),
-                **_from_card(card or {}),
+                **card_columns(card or {}),
             }
             connection.execute(insert(model_versions).values(values))
             if place is not None:
                 place(number)
-            row = connection.execute(_one(model, number, whole=True)).one()
-        return _record(row)
+            row = connection.execute(one_version(model, number, whole=True)).one()
+        return version_record(row)
 
     def get(self, model: str, version: int) -> ModelVersion:
         """One version.
@@ -161,7 +162,7 @@ class ModelVersions:
             NotFound: There is no such version, or it was deleted.
         """
         with self._connections.read() as connection:
-            return _record(_live(connection, model, version, whole=True))
+            return version_record(live_version(connection, model, version, whole=True))
 
     def by_id(self, version_id: int) -> ModelVersion:
         """The version with a row id, also when it was deleted since.
@@ -171,16 +172,16 @@ class ModelVersions:
         """
         with self._connections.read() as connection:
             row = connection.execute(
-                _select(whole=True).where(model_versions.c.id == version_id)
+                select_versions(whole=True).where(model_versions.c.id == version_id)
             ).first()
         if row is None:
             raise NotFound(f"There is no model version with the id {version_id}.")
-        return _record(row)
+        return version_record(row)
 
     def by_hash(self, model: str, sha256: str) -> ModelVersion | None:
         """The version of `model` with this content, or None."""
         return self._first(
-            _select().where(
+            select_versions().where(
                 model_versions.c.model_name == model,
                 model_versions.c.file_hash == sha256,
                 model_versions.c.deleted_at.is_(None),
@@ -190,12 +191,18 @@ class ModelVersions:
     def active(self, model: str) -> ModelVersion | None:
         """The version that serves, or None."""
         return self._first(
-            _select().where(model_versions.c.model_name == model, model_versions.c.is_active)
+            select_versions().where(
+                model_versions.c.model_name == model, model_versions.c.is_active
+            )
         )
 
     def all_active(self) -> Versions:
         """The active version of every model that has one, by model name."""
-        query = _select().where(model_versions.c.is_active).order_by(model_versions.c.model_name)
+        query = (
+            select_versions()
+            .where(model_versions.c.is_active)
+            .order_by(model_versions.c.model_name)
+        )
         return self._all(query)
 
     def list(self, model: str | None = None) -> Versions:
@@ -203,14 +210,14 @@ class ModelVersions:
 
         Here and in all that follows, records come without `card` and `reference`.
         """
-        query = _select().where(model_versions.c.deleted_at.is_(None))
+        query = select_versions().where(model_versions.c.deleted_at.is_(None))
         if model is not None:
             query = query.where(model_versions.c.model_name == model)
         return self._all(query.order_by(model_versions.c.id.desc()))
 
     def all_ever(self) -> Versions:
         """Every version there ever was, deleted ones included, oldest first."""
-        return self._all(_select().order_by(model_versions.c.id))
+        return self._all(select_versions().order_by(model_versions.c.id))
 
     def set_active(
         self,
@@ -221,33 +228,56 @@ class ModelVersions:
         reason: str = "",
         actor: str = "",
         action_id: str | None = None,
+        instead_of: int | None = None,
     ) -> Event:
         """Make one version the active one, archive the other, write it into the history.
 
         Activating the active version changes nothing and answers the event that made it so.
 
+        Args:
+            model: Registered model's name.
+            version: Its number.
+            event_type: What the history calls it.
+            reason: For people.
+            actor: Who does it.
+            action_id: Of the agent's action; it is done once, whoever tries it again.
+            instead_of: The version that must be the active one until now; None: any.
+
         Raises:
             NotFound: There is no such version, or it was deleted.
             ModelDamaged: Its file cannot be used.
+            Conflict: Another version serves meanwhile, or the action was done already.
         """
         with self.exclusive() as connection:
-            target = _live(connection, model, version)
+            refuse_again(connection, model, action_id)
+            target = live_version(connection, model, version)
             if target.damaged:
                 raise ModelDamaged(
                     f"Version {version} of model {model} cannot serve: {target.damaged}",
                     hint="Upload the file again, or activate another version.",
                 )
             before = connection.execute(
-                _select().where(model_versions.c.model_name == model, model_versions.c.is_active)
+                select_versions().where(
+                    model_versions.c.model_name == model, model_versions.c.is_active
+                )
             ).first()
+            if instead_of is not None and (before is None or before.version != instead_of):
+                now_active = "no version" if before is None else f"v{before.version}"
+                raise Conflict(
+                    f"{now_active.capitalize()} of model {model} serves now, not v{instead_of} "
+                    "any more.",
+                    hint="Look whether what serves now is well.",
+                )
             if before is not None and before.id == target.id:
                 known = serving_history(connection, model)
                 if known and known[-1].model_version == version:
                     return known[-1]
             elif before is not None:
-                _update(connection, before.id, is_active=False, status="archived")
+                update_version(connection, before.id, is_active=False, status="archived")
             moment = now()
-            _update(connection, target.id, is_active=True, status="production", deployed_at=moment)
+            update_version(
+                connection, target.id, is_active=True, status="production", deployed_at=moment
+            )
             return insert_event(
                 connection,
                 model=model,
@@ -281,7 +311,7 @@ class ModelVersions:
             Conflict: It serves, or there is no way from its stage to that one.
         """
         with self.exclusive() as connection:
-            row = _live(connection, model, version)
+            row = live_version(connection, model, version)
             if row.status == stage:
                 return None
             what = f"Version {version} of model {model}"
@@ -296,7 +326,7 @@ class ModelVersions:
                     f"{what} is at stage {row.status} and cannot be moved to {stage}.",
                     hint=f"From {row.status} it may go to {' or '.join(allowed) or 'no other'}.",
                 )
-            _update(connection, row.id, status=stage)
+            update_version(connection, row.id, status=stage)
             return insert_event(
                 connection,
                 model=model,
@@ -336,10 +366,10 @@ class ModelVersions:
             NotFound: There is no such version, or it was deleted.
         """
         with self.exclusive() as connection:
-            row = _live(connection, model, version)
+            row = live_version(connection, model, version)
             if row.threshold == value:
                 return None
-            _update(connection, row.id, threshold=value)
+            update_version(connection, row.id, threshold=value)
             words = ["its own" if one is None else f"{one:g}" for one in (row.threshold, value)]
             return insert_event(
                 connection,
@@ -374,7 +404,9 @@ class ModelVersions:
         skipped. None where nothing is left.
         """
         with self._connections.read() as connection:
-            rows = connection.execute(_select().where(model_versions.c.model_name == model)).all()
+            rows = connection.execute(
+                select_versions().where(model_versions.c.model_name == model)
+            ).all()
             events = serving_history(connection, model)
         by_number = {row.version: row for row in rows}
         active = next((row.version for row in rows if row.is_active), None)
@@ -392,7 +424,7 @@ class ModelVersions:
             row = by_number.get(number)
             usable = row is not None and row.deleted_at is None and not row.damaged
             if usable and number != active:
-                return _record(row)
+                return version_record(row)
         return None
 
     def delete(self, model: str, version: int) -> None:
@@ -403,28 +435,28 @@ class ModelVersions:
             Conflict: It is the active one.
         """
         with self.exclusive() as connection:
-            row = _live(connection, model, version)
+            row = live_version(connection, model, version)
             if row.is_active:
                 raise Conflict(
                     f"Version {version} of model {model} is active and cannot be deleted.",
                     hint="Activate another version first.",
                 )
-            _update(connection, row.id, deleted_at=now(), status="archived")
+            update_version(connection, row.id, deleted_at=now(), status="archived")
 
     def mark_damaged(self, version_id: int, why: str) -> None:
         """Say why a version's file cannot be used; an empty text says that it can again."""
         with self._connections.write() as connection:
-            _update(connection, version_id, damaged=why)
+            update_version(connection, version_id, damaged=why)
 
     def set_description(self, version_id: int, description: dict[str, Any]) -> None:
         """Keep what the loaded model says of itself."""
         with self._connections.write() as connection:
-            _update(connection, version_id, description=description)
+            update_version(connection, version_id, description=description)
 
     def set_proof(self, version_id: int, proof: dict[str, Any] | None) -> None:
         """Keep what proving the version measured."""
         with self._connections.write() as connection:
-            _update(connection, version_id, proof=proof)
+            update_version(connection, version_id, proof=proof)
 
     def totals(self, model: str) -> dict[str, Any]:
         """Sums over all versions of `model`, deleted ones included.
@@ -441,11 +473,11 @@ class ModelVersions:
     def _first(self, query: Select[Any]) -> ModelVersion | None:
         with self._connections.read() as connection:
             row = connection.execute(query).first()
-        return None if row is None else _record(row)
+        return None if row is None else version_record(row)
 
     def _all(self, query: Select[Any]) -> Versions:
         with self._connections.read() as connection:
-            return [_record(row) for row in connection.execute(query)]
+            return [version_record(row) for row in connection.execute(query)]
 
 
 def sum_totals(connection: Connection, model: str) -> dict[str, Any]:
@@ -479,95 +511,3 @@ def split_stage_reason(text: str) -> tuple[str, str]:
     """The stage and the reason that `stage_reason` was given."""
     moved, _, reason = text.partition(": ")
     return moved.rpartition(" ")[2], reason
-
-
-# Large, and of no use in lists.
-_LIGHT = [column for column in model_versions.c if column.name not in {"card", "reference"}]
-
-
-def _select(*, whole: bool = False) -> Select[Any]:
-    return select(model_versions) if whole else select(*_LIGHT)
-
-
-def _one(model: str, version: int, *, whole: bool = False) -> Select[Any]:
-    return _select(whole=whole).where(
-        model_versions.c.model_name == model, model_versions.c.version == version
-    )
-
-
-def _from_card(card: dict[str, Any]) -> dict[str, Any]:
-    """The columns that a card fills; None where it says nothing."""
-    metrics = (card.get("held_out") or {}).get("metrics") or {}
-    columns = {column: (metrics.get(name) or {}).get("value") for name, column in _MEASURED.items()}
-    features = card.get("features") or []
-    names = [one["name"] if isinstance(one, dict) else one for one in features]
-    return {
-        **columns,
-        "algorithm": card.get("algorithm"),
-        "hyperparameters": card.get("hyperparameters"),
-        "feature_names": names or None,
-    }
-
-
-def _live(connection: Connection, model: str, version: int, *, whole: bool = False) -> Any:
-    row = connection.execute(_one(model, version, whole=whole)).first()
-    if row is None or row.deleted_at is not None:
-        state = "was deleted" if row is not None else "does not exist"
-        raise NotFound(
-            f"Version {version} of model {model} {state}.",
-            hint="`andon models list` shows the versions there are.",
-        )
-    return row
-
-
-def _ensure_model(connection: Connection, name: str, task: str) -> None:
-    known = connection.scalar(
-        select(registered_models.c.name).where(registered_models.c.name == name)
-    )
-    if known is None:
-        values = {"name": name, "task": task, "created_at": now()}
-        connection.execute(insert(registered_models).values(values))
-
-
-def _update(connection: Connection, version_id: int, **values: Any) -> None:
-    connection.execute(
-        update(model_versions).where(model_versions.c.id == version_id).values(values)
-    )
-
-
-def _record(row: Any) -> ModelVersion:
-    inferences = row.total_inferences
-    return ModelVersion(
-        id=row.id,
-        model=row.model_name,
-        version=row.version,
-        filename=row.filename,
-        file_hash=row.file_hash,
-        file_size=row.file_size,
-        format=row.format,
-        status=row.status,
-        is_active=row.is_active,
-        source=row.source,
-        notes=row.notes,
-        options=row.options,
-        description=row.description,
-        upload_date=row.created_at,
-        deployed_date=row.deployed_at,
-        deleted_date=row.deleted_at,
-        damaged=row.damaged,
-        proof=row.proof,
-        accuracy=row.accuracy,
-        total_inferences=inferences,
-        total_detections=row.total_detections,
-        avg_inference_time=row.total_inference_time / inferences if inferences else 0.0,
-        avg_confidence=row.total_confidence / inferences if inferences else 0.0,
-        # Selected only where they are wanted.
-        card=getattr(row, "card", None),
-        reference=getattr(row, "reference", None),
-        algorithm=row.algorithm,
-        f1_score=row.f1_score,
-        precision=row.precision,
-        recall=row.recall,
-        roc_auc=row.roc_auc,
-        threshold=row.threshold,
-    )

@@ -30,6 +30,7 @@ from andon.store.watch_tables import (
     leases,
     notifications,
     rollouts,
+    watch_state,
 )
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "metadata",
     "notifications",
     "rollouts",
+    "watch_state",
 ]
 
 # A model people call by name: `pcb`, `heart-disease`, …

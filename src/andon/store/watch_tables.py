@@ -195,3 +195,12 @@ leases = Table(
     must("taken_at", Timestamp),
     must("until", Timestamp),
 )
+
+# What the process that watches found last, for the processes beside it.
+watch_state = Table(
+    "watch_state",
+    metadata,
+    must("name", String(128), primary_key=True),
+    must("value", Json),
+    must("updated_at", Timestamp),
+)

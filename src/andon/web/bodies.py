@@ -15,6 +15,11 @@ Shape = TypeVar("Shape")
 
 _FIELD = re.compile(r" - at `\$\.?(.*?)`$")
 _NOT_A_NUMBER = re.compile(rb"[\[:,]\s*-?(?:NaN|Infinity)\b")
+_BOUND = re.compile(
+    r"Expected `(int|float|str|array|object)`(?: of length)? (>=|<=|>|<) (-?\d+(?:\.\d+)?)"
+)
+_ENDS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
+_COUNTED = {"str": "character", "array": "item", "object": "field"}
 _NAMED = re.compile(r"(missing required|unknown) field `([^`]+)`")
 
 
@@ -67,8 +72,8 @@ def decoded(data: bytes, shape: type[Shape]) -> Shape:
             what = "is missing" if named[1] == "missing required" else "is not known here"
             raise invalid(named[2], what) from None
         name = field[1] if field and field[1] else "body"
-        what = _FIELD.sub("", said)[:200].rstrip(".") + _choices(shape, name)
-        raise invalid(name, f"is not right: {what}") from None
+        what = _FIELD.sub("", said)[:200].rstrip(".")
+        raise invalid(name, _for_people(what) + _choices(shape, name)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnusableUpload(
             f"The body is not valid JSON: {error}.", hint="Send one JSON object."
@@ -95,6 +100,18 @@ def plain_json(data: bytes) -> Any:
         if _NOT_A_NUMBER.search(data):
             hint = "JSON has no NaN and no Infinity: a missing value is null."
         raise UnusableUpload(f"The body is not JSON: {error}.", hint=hint) from None
+
+
+def _for_people(said: str) -> str:
+    """What msgspec says of a value, without the names of Python's types."""
+    bound = _BOUND.fullmatch(said)
+    if bound is None:
+        return f"is not right: {said}"
+    kind, end, number = bound.groups()
+    if kind in _COUNTED:
+        least = "at least" if end == ">=" else "at most"
+        return f"must have {least} {number} {_COUNTED[kind]}{'' if number == '1' else 's'}"
+    return f"must be {_ENDS[end]} {float(number):g}"
 
 
 def _choices(shape: type, name: str) -> str:

@@ -6,6 +6,8 @@ themselves, are described here, once, in the same words for all.
 
 import hashlib
 from collections.abc import Sequence
+from copy import deepcopy
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -176,6 +178,12 @@ def problem(status: int, shape: type[msgspec.Struct] = shapes.Problem) -> dict[s
 
 def schema_of(shape: Any) -> dict[str, Any]:
     """A reference to a shape's schema."""
+    return deepcopy(_schema_of(shape))
+
+
+@cache
+def _schema_of(shape: Any) -> dict[str, Any]:
+    # Six hundred answers name sixty shapes, and finding out about one takes 0.2 ms.
     (schema,), _ = msgspec.json.schema_components([shape], ref_template=_REF)
     return schema
 

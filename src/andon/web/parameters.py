@@ -16,8 +16,10 @@ from andon.platform import Platform
 from andon.store.clock import micros
 
 MAX_TEXT = 255
+_MAX_NAME = 64
 # PostgreSQL stores no NUL, and nobody means one.
 NO_NUL = r"^[^\x00]*$"
+UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 ModelQuery = Annotated[
     str | None,
@@ -175,6 +177,18 @@ def short_text(field: str, value: str | None, *, limit: int = MAX_TEXT) -> str |
     if not text.isprintable():
         raise invalid(field, "must not hold characters that cannot be printed")
     return text
+
+
+def person(by: str) -> str:
+    """Who does something, as a body says it in `by`.
+
+    Raises:
+        InvalidRequest: Nobody, or a name that cannot be shown.
+    """
+    name = short_text("by", by, limit=_MAX_NAME)
+    if name is None:
+        raise invalid("by", "must say who does it")
+    return name
 
 
 def invalid(field: str, detail: str) -> InvalidRequest:

@@ -19,6 +19,7 @@ from starlette.types import Scope
 
 from andon.errors import AndonError, Forbidden, InvalidRequest, NotFound
 from andon.web.dashboard.pages import render_problem
+from andon.web.parameters import UUID
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -117,10 +118,18 @@ def _said(message: str) -> str:
     return message.removeprefix("Value error, ").rstrip(".")
 
 
+def _of_id(entry: Any) -> str:
+    """What is wrong with an id that is none: a pattern tells people nothing."""
+    if (entry.get("ctx") or {}).get("pattern") != UUID:
+        return ""
+    return "An id looks like 019aa4a1-7c00-7000-8000-000000000000"
+
+
 def from_validation(error: RequestValidationError) -> InvalidRequest:
     """Parameters that did not validate, one entry per field."""
     errors = [
-        {"field": _field(entry["loc"]), "detail": _said(entry["msg"])} for entry in error.errors()
+        {"field": _field(entry["loc"]), "detail": _of_id(entry) or _said(entry["msg"])}
+        for entry in error.errors()
     ]
     if len(errors) == 1:
         ((field, said),) = (entry.values() for entry in errors)

@@ -68,7 +68,7 @@ class ComparedRowSide(msgspec.Struct, kw_only=True):
     probability: Probability
 
 
-class RowComparison(msgspec.Struct, kw_only=True):
+class RowSides(msgspec.Struct, kw_only=True):
     """Two versions on one row: `model_a` is the active one."""
 
     model_a: ComparedRowSide
@@ -106,7 +106,7 @@ class RowPrediction(msgspec.Struct, kw_only=True):
         | UnsetType
     ) = UNSET
     comparison: (
-        Annotated[RowComparison, Meta(description="While the traffic is compared.")] | UnsetType
+        Annotated[RowSides, Meta(description="While the traffic is compared.")] | UnsetType
     ) = UNSET
 
     @classmethod
@@ -126,7 +126,7 @@ class RowPrediction(msgspec.Struct, kw_only=True):
             explanation=UNSET if answer.explanation is None else answer.explanation,
             comparison=UNSET
             if answer.comparison is None
-            else msgspec.convert(answer.comparison, RowComparison),
+            else msgspec.convert(answer.comparison, RowSides),
         )
 
 

@@ -22,7 +22,7 @@ from andon.platform import Platform
 from andon.settings import Settings
 from andon.web.access import check_key
 from andon.web.app import create_app
-from andon.web.memory import give_back
+from andon.web.memory import give_back, without
 from andon.web.protocol import LimitedProtocol
 
 _log = structlog.get_logger(__name__)
@@ -164,7 +164,9 @@ def _serve(
     _quiet()
     _allow_many_files()
     address = address_of(listener)
-    server = build_server(platform, lambda: announce(address) if announce else None)
+    # FastAPI would load it to see that no shape of ours is of Pydantic's first version: 1 MB.
+    with without("pydantic.v1"):
+        server = build_server(platform, lambda: announce(address) if announce else None)
     # Loading the models and building the routes had their peak; from here on it is idle.
     give_back()
     server.run([listener])

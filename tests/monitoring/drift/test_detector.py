@@ -42,6 +42,7 @@ def by_name(signals: list[Signal]) -> dict[str, Signal]:
 
 
 def test_a_version_without_traffic_says_what_lacks(db: Database, version: ModelVersion):
+    """All three signals are unknown, with how much of the reference there is."""
     found = by_name(DriftDetector(db, SETTINGS).look(watched(version, 0)))
     assert set(found) == {"drift", "prediction_drift", "score_variance"}
     assert {signal.state for signal in found.values()} == {State.UNKNOWN}
@@ -99,6 +100,7 @@ def test_between_two_windows_the_last_verdict_stands(db: Database, version: Mode
 
 
 def test_pictures_of_sick_cameras_are_no_drift(db: Database, version: ModelVersion):
+    """They are left out and counted; the verdict is that too few are left."""
     detector = DriftDetector(db, SETTINGS, span=AT_ONCE)
     end = taken(db, version, 0, 200 + WINDOW)
     assert by_name(detector.look(watched(version, end)))["drift"].state is State.OK
@@ -123,6 +125,7 @@ def test_a_restart_goes_on_where_the_watch_was(db: Database, version: ModelVersi
 
 
 def test_the_same_verdict_is_kept_once_an_hour(db: Database, version: ModelVersion):
+    """Of looks at 0, 48, 96 and 144 minutes, the first and the one at 96 are kept."""
     detector = DriftDetector(db, SETTINGS, span=AT_ONCE)
     end = taken(db, version, 0, 200)
     for _ in range(4):
@@ -153,6 +156,7 @@ def test_the_variance_of_unfiltered_scores_is_the_old_rule(db: Database, version
 
 
 def test_a_reference_is_pinned_and_holds(db: Database, version: ModelVersion):
+    """Looks compare with it and name who pinned it; a short or backward span is refused."""
     end = taken(db, version, 0, 120)
     since, until = builders.moment(0), builders.moment(end)
     stored = reference.pin(db, version, since, until, "alice", settings=SETTINGS)
@@ -169,6 +173,7 @@ def test_a_reference_is_pinned_and_holds(db: Database, version: ModelVersion):
 
 
 def test_a_pinned_reference_is_taken_up_at_the_next_look(db: Database, version: ModelVersion):
+    """A running detector forgets what it learned: dark pictures are normal from then on."""
     detector = DriftDetector(db, SETTINGS, span=AT_ONCE)
     end = taken(db, version, 0, 200)
     end = taken(db, version, end, 2 * WINDOW, dark=0.5)
@@ -196,6 +201,7 @@ def test_rows_without_statistics_of_their_training_learn_from_answers(db: Databa
 
 
 def test_one_answer_is_not_enough_and_says_so(db: Database, version: ModelVersion):
+    """The verdict is unknown without a score, and a window below the least is refused."""
     taken(db, version, 0, 1)
     report = run(db, SETTINGS, version)
     assert (report.verdict, report.drift_score) == ("unknown", None)

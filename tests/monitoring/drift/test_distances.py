@@ -16,6 +16,7 @@ COUNTS = arrays(np.float64, 6, elements=st.integers(0, 50).map(float))
 
 
 def test_the_distance_of_numbers_is_that_of_kolmogorov_and_smirnov():
+    """From 200 bins it is SciPy's statistic of the raw values within 0.01."""
     random = np.random.default_rng(1)
     x, y = random.normal(0, 1, 4_000), random.normal(0.5, 1, 4_000)
     edges = np.quantile(x, np.linspace(0, 1, 200))
@@ -24,6 +25,7 @@ def test_the_distance_of_numbers_is_that_of_kolmogorov_and_smirnov():
 
 
 def test_the_effect_is_the_wasserstein_distance():
+    """From 200 bins it is SciPy's distance of the raw values within 2 %."""
     random = np.random.default_rng(2)
     x, y = random.normal(0, 1, 4_000), random.normal(1.5, 2, 4_000)
     edges = np.linspace(x.min(), x.max(), 200)
@@ -55,6 +57,7 @@ def test_chance_makes_of_the_energy_distance_what_is_said():
 
 @pytest.mark.parametrize("freedom", [1.5, 4.0, 30.0])
 def test_the_tail_of_chi_square_is_near_the_exact_one(freedom: float):
+    """Within 35 % of SciPy's, and the least statistic is the inverse of the tail."""
     for value in (freedom, 1.5 * freedom, 2 * freedom):
         exact = stats.chi2.sf(value, freedom)
         assert distances.p_chi_square(value, freedom) == pytest.approx(exact, rel=0.35)
@@ -80,6 +83,7 @@ def test_the_bounds_hold_for_samples_of_the_reference():
 
 
 def test_what_is_tolerated_is_no_drift():
+    """However many values there are; just above it, many values are certain."""
     assert distances.p_distance(0.1, 0.1, 1e9) == 1.0
     assert distances.p_distance(0.11, 0.1, 1e9) < 1e-9
     assert distances.p_share(0.05, 0.05, 1e9) == 1.0
@@ -91,6 +95,7 @@ def test_what_is_tolerated_is_no_drift():
 def test_a_threshold_is_where_the_p_value_meets_its_level(
     alpha: float, tolerated: float, n: float, sets: float
 ):
+    """For numbers and for shares, at any level, tolerance and count."""
     least = distances.least_distance(alpha, tolerated, n, sets)
     assert distances.p_distance(least + 1e-9, tolerated, n, sets) <= alpha * 1.001
     share = distances.least_share(alpha, tolerated, n)
@@ -99,6 +104,7 @@ def test_a_threshold_is_where_the_p_value_meets_its_level(
 
 
 def test_holm_is_as_in_the_paper():
+    """Adjusted p-values and the level of each rank; no tests, no levels."""
     adjusted, levels = distances.holm([0.01, 0.04, 0.03, 0.005], 0.05)
     assert adjusted == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert levels == pytest.approx([0.05 / 3, 0.05 / 2, 0.05 / 2, 0.05 / 4])
@@ -107,12 +113,14 @@ def test_holm_is_as_in_the_paper():
 
 @given(COUNTS, COUNTS)
 def test_every_distance_is_between_nought_and_one(p: np.ndarray, q: np.ndarray):
+    """And nought between a distribution and itself."""
     for distance in (distances.kolmogorov, distances.total_variation, distances.jensen_shannon):
         assert 0 <= distance(p, q) <= 1
         assert distance(p, p) == pytest.approx(0)
 
 
 def test_neighbours_that_resemble_each_other_count_for_less():
+    """A walk that stands still for four steps counts as a quarter of its values."""
     random = np.random.default_rng(6)
     walk = np.repeat(random.normal(size=50), 4)
     assert distances.independent(random.normal(size=200)) == pytest.approx(200, rel=0.35)

@@ -32,6 +32,7 @@ def report_id(db: Database) -> str:
 
 
 def test_the_tables_look_like_the_distributions():
+    """Values are drawn from the histograms in their shares, before and after."""
     rows = [{"features": {"x": 0.1, "c": "red"}}] * 75 + [
         {"features": {"x": 2.0, "c": "blue"}}
     ] * 25
@@ -46,6 +47,7 @@ def test_the_tables_look_like_the_distributions():
 def test_without_the_extra_the_error_names_it(
     db: Database, report_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    """Instead of an ImportError."""
     monkeypatch.setattr(evidently.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ConfigurationError, match=r"andon\[report\]"):
         evidently.evidently_report(DriftReports(db), report_id, tmp_path)
@@ -70,6 +72,7 @@ def test_what_the_other_process_says_is_the_reason(db: Database, report_id: str,
 
 
 def test_the_page_is_kept_and_noted(db: Database, report_id: str, tmp_path: Path):
+    """The file lies in the reports' folder, and the report's row has its name."""
     folder = tmp_path / "reports"
     writes = _program(tmp_path, 'echo "<html></html>" > "$4"')
     stored = evidently.evidently_report(DriftReports(db), report_id, folder, python=writes)
@@ -78,6 +81,7 @@ def test_the_page_is_kept_and_noted(db: Database, report_id: str, tmp_path: Path
 
 
 def test_a_report_that_compared_nothing_makes_no_page(db: Database, tmp_path: Path):
+    """A report without features says so before anything is started."""
     version = add_version(db)
     empty = run(db, SETTINGS, version)
     with pytest.raises(Unavailable, match="compared nothing"):

@@ -138,6 +138,7 @@ def test_held_out_patients_of_the_same_hospital_are_none(hospital: Hospital):
 
 
 def test_a_look_through_the_database_names_the_same(hospital: Hospital, db: Database):
+    """Own patients are quiet; another hospital's are drift, with its missing values named."""
     version = add_version(
         db,
         "heart",

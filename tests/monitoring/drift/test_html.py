@@ -60,6 +60,7 @@ class Balanced(HTMLParser):
 
 
 def test_the_verdict_stands_first_and_the_bars_follow(drifted: str):
+    """Then every feature, then what was compared; and every tag is closed."""
     assert drifted.index("Drift: pcb v3") < drifted.index("What moved most")
     assert drifted.index("What moved most") < drifted.index("<svg")
     assert (
@@ -71,6 +72,7 @@ def test_the_verdict_stands_first_and_the_bars_follow(drifted: str):
 
 
 def test_nothing_runs_and_nothing_is_loaded(drifted: str):
+    """No script, address or inline style; the one style sheet is the policy's by its hash."""
     assert not re.search(r"<script|javascript:|https?://|\son\w+=|style=|url\(", drifted)
     style = re.search(r"<style>(.*?)</style>", drifted, re.DOTALL)
     assert style is not None
@@ -79,6 +81,7 @@ def test_nothing_runs_and_nothing_is_loaded(drifted: str):
 
 
 def test_names_from_outside_are_text():
+    """Features and categories that look like HTML are shown as written."""
     name = '<img src=x onerror="alert(1)">'
     rows = [{"features": {name: 9.0, "c": name}}] * 50
     word = {"kind": "category", "missing": 0, "counts": {"red": 100}}
@@ -88,6 +91,7 @@ def test_names_from_outside_are_text():
 
 
 def test_a_page_says_when_there_was_not_enough():
+    """And draws nothing."""
     page = html.page(stored(look(known({}), [{"features": {}}] * 20)))
     assert "Not enough data: pcb v3" in page
     assert "<svg" not in page

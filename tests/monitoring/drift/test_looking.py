@@ -51,6 +51,7 @@ def given_features(count: int, **features: Any) -> list[dict[str, Any]]:
 
 
 def test_values_that_were_never_missing_and_all_are_is_drift():
+    """By the test of missing values, which the summary names with both shares."""
     found = look(known({"x": NUMBER}), given_features(100, x=None))
     feature = one(found, "x")
     assert feature.drifted
@@ -59,6 +60,7 @@ def test_values_that_were_never_missing_and_all_are_is_drift():
 
 
 def test_values_that_were_always_missing_and_now_are_there_is_drift():
+    """While values that stay missing are none."""
     statistics = {"kind": "number", "missing": 200}
     found = look(known({"x": statistics}), given_features(100, x=1.0))
     assert one(found, "x").drifted
@@ -66,6 +68,7 @@ def test_values_that_were_always_missing_and_now_are_there_is_drift():
 
 
 def test_a_category_never_seen_is_named():
+    """A third of them is drift; one in a hundred is not."""
     rows = given_features(70, c="red") + given_features(30, c="blue")
     found = look(known({"c": WORD}), rows)
     assert one(found, "c").new_categories == ["blue"]
@@ -75,6 +78,7 @@ def test_a_category_never_seen_is_named():
 
 
 def test_three_and_three_point_nought_are_one_category():
+    """JSON keeps numbers as words: 3 and 3.0 are the reference's "3"."""
     statistics = {"kind": "category", "missing": 0, "counts": {"3": 100, "6": 100}}
     rows = given_features(50, c=3.0) + given_features(50, c=6)
     found = look(known({"c": statistics}), rows)
@@ -82,6 +86,7 @@ def test_three_and_three_point_nought_are_one_category():
 
 
 def test_a_constant_that_stays_is_none_and_one_that_changes_is_drift():
+    """Without a spread there is no effect to give, and nothing is divided by zero."""
     statistics = {
         "kind": "number", "missing": 0, "mean": 7.0, "std": 0.0, "edges": [7.0, 7.0],
         "counts": [200],
@@ -126,6 +131,7 @@ def test_a_small_shift_is_no_drift_however_many_answers_show_it():
 
 
 def test_a_reference_that_says_nothing_is_unknown():
+    """Rather than quiet."""
     assert look(known({}), given_features(30, x=1)).verdict == "unknown"
 
 
@@ -156,6 +162,7 @@ def test_quiet_days_raise_no_alarm():
 
 
 def test_quiet_days_of_rows_raise_no_alarm():
+    """Sixty windows of a line that sways by 0.3 standard deviations, each suspecting the last."""
     random = np.random.default_rng(8)
     against = from_answers("rows", [row(random, at) for at in range(500)])
     suspected: list[str] = []
@@ -230,6 +237,7 @@ def sane(found: Findings) -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=25), st.lists(ROW, min_size=1, max_size=25))
 def test_no_window_of_rows_breaks_a_look(before: list[dict[str, Any]], after: list[dict[str, Any]]):
+    """Whatever types and gaps they have, learned or fixed: a verdict and finite numbers."""
     learned = from_answers("rows", before)
     msgspec.json.encode(learned)
     sane(look(learned, after))
@@ -242,6 +250,7 @@ def test_no_window_of_rows_breaks_a_look(before: list[dict[str, Any]], after: li
 def test_no_window_of_pictures_breaks_a_look(
     before: list[dict[str, Any]], after: list[dict[str, Any]]
 ):
+    """Whatever is missing in their numbers, also after the reference was stored and read."""
     half = max(1, len(before) // 2)
     blocks = [block for block in (seen(before[:half]), seen(before[half:])) if block]
     found = reference.statistics("pictures", blocks)
@@ -252,6 +261,7 @@ def test_no_window_of_pictures_breaks_a_look(
 
 
 def test_sick_pictures_are_counted_apart():
+    """By what was wrong with them; a picture nobody examined counts as healthy."""
     rows = seen([{"camera_state": state} for state in ("ok", None, "dark", "dark", "frozen")])
     healthy, sick = vision.healthy(rows)
     assert (len(healthy), sick) == (2, {"dark": 2, "frozen": 1})

@@ -133,6 +133,7 @@ def answers(count: int = 400, slow_from: int = 300) -> list[SimpleNamespace]:
                 status="error" if place % 67 == 66 else "success",
                 latency_ms=took * (2.6 if place >= slow_from else 1),
                 confidence_scores=[0.84 + wave / 20, 0.7 + (place * 13 % 7) / 40],
+                cached=False,
             )
         )
     return made[::-1]

@@ -2,8 +2,8 @@
 
 import pytest
 from tests.serving.boards import board, until
+from tests.web.dashboard.browsing import boxes, overflow, picture, png, tab_to
 from tests.web.dashboard.test_acting_pages import ask, finish, warn
-from tests.web.dashboard.test_browser import boxes, overflow, picture, png, tab_to
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -220,3 +220,31 @@ def test_everything_can_be_read_without_scripts(chromium, fresh):
     page.goto(f"{fresh.url}/alerts")
     assert "pcb v1 fails" in page.inner_text("main")
     context.close()
+
+
+def test_the_agent_is_asked_once_from_its_page(page, fresh):
+    """What was chosen stays through a refresh; one press is one action."""
+    fresh.upload("first")
+    page.goto(f"{fresh.url}/activity")
+    page.select_option("#ask-kind", "validate_data")
+    page.evaluate("() => import('/static/live.js').then((live) => live.refresh())")
+    assert page.input_value("#ask-kind") == "validate_data"
+    page.click("#ask-form button")
+    page.fill("#dialog-who", "Mia")
+    page.press("#dialog-who", "Enter")
+    page.wait_for_selector(".deed")
+    found, _ = fresh.platform.db.actions.page()
+    assert [(one.action_type, one.model) for one in found] == [("validate_data", "pcb")]
+
+
+def test_a_page_that_cannot_be_had_anew_says_so(page, fresh, witness):
+    """An error is no news of the line: the old state must not pass for the present one."""
+    fresh.upload("first")
+    page.goto(f"{fresh.url}/alerts")
+    witness.expect("503 (Service Unavailable)")
+    page.route("**/alerts", lambda route: route.fulfill(status=503, body="no"))
+    page.evaluate("() => import('/static/live.js').then((live) => live.refresh())")
+    assert "answered with an error (503) since" in page.inner_text("#offline")
+    page.unroute("**/alerts")
+    page.evaluate("() => import('/static/live.js').then((live) => live.refresh())")
+    assert not page.is_visible("#offline")

@@ -259,7 +259,7 @@ def test_open_alerts_come_first_by_gravity_and_model(fresh):
     page = alerts_page.page(fresh.platform)
     assert [group.title for group in page.groups] == ["pcb", "Events and Andon itself"]
     assert [one.title for one in page.groups[0].alerts] == ["pcb v1 hangs", "pcb v1 fails"]
-    assert page.groups[0].alerts[0].href == "/performance?model=pcb"
+    assert page.groups[0].alerts[0].href == "/performance?model=pcb&version=1"
     assert page.groups[1].alerts[0].href == "/floor"
 
 
@@ -268,7 +268,7 @@ def test_an_alert_only_leads_to_this_server(fresh):
     elsewhere = {"signals": [], "href": "//elsewhere.example/x"}
     warn(fresh, evidence=elsewhere)
     (group,) = alerts_page.page(fresh.platform).groups
-    assert group.alerts[0].href == "/performance?model=pcb"
+    assert group.alerts[0].href == "/performance?model=pcb&version=1"
 
 
 def test_resolved_alerts_are_filtered_and_paged(fresh):
@@ -360,3 +360,41 @@ def test_a_replay_shows_every_flip_side_by_side(fresh):
     assert "2 stored answers replayed: none flips." in words
     assert "No answer flips." in words
     assert f"/replays/{job.id}" in fresh.client.get("/models/2", headers=HTML).text
+
+
+def test_pages_about_all_models_show_the_lamp_of_the_worst_one(fresh):
+    """A model that is at risk is not hidden behind another one that runs."""
+    fresh.upload("first")
+    assert 'class="chip chip-green"' in fresh.client.get("/alerts", headers=HTML).text
+    warn(fresh, "other:performance_degradation", model="other", severity="critical")
+    page = fresh.client.get("/alerts", headers=HTML).text
+    assert 'id="head-lamp" href="/?model=other"' in page
+    assert fresh.client.get("/", headers=HTML).text.count("chip chip-green") == 1
+
+
+def test_what_is_open_is_counted_beside_its_link(fresh):
+    """On every page under Watch, of all models; what has expired does not wait."""
+    fresh.upload("first")
+    warn(fresh)
+    ask(fresh)
+    ask(fresh, action_type="retrain_model", expires_at=now() - timedelta(minutes=1))
+    page = fresh.client.get("/performance", headers=HTML).text
+    nav = page[page.index("watch-nav") : page.index("</nav>", page.index("watch-nav"))]
+    assert re.findall(r"nav-count number\">(\d+)", nav) == ["1", "1"]
+
+
+def test_what_weighs_more_is_asked_first(fresh):
+    """A roll back before a training, though the training expires earlier."""
+    ask(fresh, action_type="retrain_model", risk_level="medium", parameters={})
+    ask(fresh, expires_at=now() + timedelta(hours=20))
+    cards = approvals.page(fresh.platform).waiting
+    assert [one.risk for one in cards] == ["high", "medium"]
+
+
+def test_the_agent_can_be_asked_from_its_page(fresh):
+    """For what needs nothing said but the model; without one there is nothing to ask."""
+    assert 'id="ask-form"' not in fresh.client.get("/activity", headers=HTML).text
+    fresh.upload("first")
+    words = said(fresh, "/activity")
+    assert "Ask the agent" in words
+    assert "Collect diagnostics" in words

@@ -42,6 +42,38 @@ def test_a_critical_alert_about_another_version_is_yellow():
     assert lamp.step.text == "See the alerts"
 
 
+def test_a_yellow_lamp_leads_to_the_decision_that_waits():
+    """The alert is known; what is to be done about it waits for a yes."""
+    lamp = judge(facts(alerts=[here()], approvals=[action()]))
+    assert (lamp.color, lamp.step.href) == ("yellow", "/approvals")
+    assert lamp.reasons[0].lead == "pcb v7 is slow"
+
+
+def test_what_the_agent_did_unasked_is_not_called_a_proposal():
+    """Who asked, who proposed, and who just did it."""
+    assert acting_reading.action(action()).source == "proposed by the agent"
+    alone = acting_reading.action(done(requires_approval=False))
+    assert alone.source == "by the agent itself"
+    assert acting_reading.action(action(source="person")).source == "asked for by a person"
+
+
+def test_an_action_says_nothing_twice():
+    """What came of it is left out where the reason says it; a follow-up has one opening."""
+    same = done(reason="Rows are faulty. v6 serves since 13:20 UTC.")
+    assert acting_reading.action(same).result == ""
+    unsure = {"recovered": None, "summary": "Not known yet whether it helped: too little came."}
+    card = acting_reading.action(done(follow_up=unsure))
+    assert card.follow == "It cannot be told whether it helped: too little came."
+
+
+def test_an_alert_leads_to_the_version_or_the_camera_it_is_about():
+    """Another version may serve by the time somebody looks."""
+    assert acting_reading.next_step(alert(model_version=7))[1].endswith("?model=pcb&version=7")
+    silent = alert(model=None, model_version=None, group_key="feed:pictures of line-2")
+    assert acting_reading.next_step(silent) == ("See what arrives", "/inspect")
+    assert acting_reading.subject_of(silent) == "Camera line-2"
+
+
 def test_a_note_does_not_change_the_lamp():
     """It is counted, and that is all."""
     lamp = judge(facts(alerts=[FEED]))

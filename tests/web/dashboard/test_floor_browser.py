@@ -7,8 +7,8 @@ import pytest
 from tests.support.floor import register, state, units
 from tests.support.policy import absent
 from tests.web.conftest import Floor, Site
+from tests.web.dashboard.browsing import overflow
 from tests.web.dashboard.scenes import SCENES
-from tests.web.dashboard.test_browser import overflow
 from tests.web.dashboard.test_drivers import measured
 from tests.web.dashboard.test_floor import a_shift, ago
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from tests.serving.boards import until
-from tests.web.dashboard.test_browser import overflow, tab_to
+from tests.web.dashboard.browsing import overflow, tab_to
 from tests.web.dashboard.trainings import MODEL, ask, deploy, finished, stand_in
 
 from andon.web.dashboard.rendering import drawable

@@ -6,7 +6,7 @@ import pytest
 from tests.support.policy import absent
 from tests.web.conftest import Site
 from tests.web.dashboard import watched
-from tests.web.dashboard.test_browser import overflow, tab_to
+from tests.web.dashboard.browsing import overflow, tab_to
 
 from andon.web.dashboard.rendering import drawable
 

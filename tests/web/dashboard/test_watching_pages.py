@@ -84,7 +84,7 @@ def test_a_version_that_became_slow_is_told_of_with_its_factor(fresh):
     fresh.upload("first")
     watched.answers(fresh.platform, watched.active(fresh), 300, slow_from=150)
     words = said(fresh, "/performance")
-    assert "times slower than its baseline" in words
+    assert "times as long as usual" in words
     assert "Bad 21 ms" in words
 
 
@@ -227,3 +227,13 @@ def test_an_impossible_period_is_told_and_replaced(shop):
 def test_an_unknown_model_is_not_found(shop, path):
     """As on every page."""
     assert shop.client.get(path, params={"model": "nobody"}, headers=HTML).status_code == 404
+
+
+def test_looking_at_a_version_that_nobody_watches_writes_nothing(shop):
+    """What is normal for it is measured for the page, and kept by who watches."""
+    platform = shop.platform
+    version = watched.active(shop)
+    kept = platform.db.metrics.recent(version.id, limit=1_000)
+    words = said(shop, "/performance", model="pcb")
+    assert "baseline" in words or "What is watched" in words
+    assert platform.db.metrics.recent(version.id, limit=1_000) == kept

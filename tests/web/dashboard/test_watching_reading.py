@@ -43,7 +43,7 @@ def test_the_worst_signal_is_the_verdict_and_the_next_ones_follow():
     since = {str(Issue.PERFORMANCE): minutes_ago(9), str(Issue.DATA_DRIFT): minutes_ago(90)}
     said = w.verdict(record(), slow()[::-1], since)
     assert said.tone == "stop"
-    assert said.text == "v3 answers 2.6 times slower than its baseline"
+    assert said.text == "v3 takes 2.6 times as long as usual"
     assert said.since == minutes_ago(9)
     assert "Brightness moved" in said.detail
 
@@ -65,12 +65,36 @@ def test_the_worst_signal_is_the_verdict_and_the_next_ones_follow():
             {"name": "drift", "issue": Issue.DATA_DRIFT, "value": 2.0},
             "v3 is asked other things than it was made for",
         ),
-        ({"name": "stuck", "value": 60.0, "summary": "It is stuck."}, "It is stuck"),
+        ({"name": "stuck", "value": 60.0}, "v3 gives the same answer to everything"),
+        (
+            {"name": "latency_before", "value": 90.0, "baseline": 30.0},
+            "v3 takes 3.0 times as long as the version before",
+        ),
+        (
+            {"name": "detections", "value": 0.1, "baseline": 4.6},
+            "v3 finds 0.10 things in a picture instead of 4.60",
+        ),
+        (
+            {"name": "camera", "value": 1.0, "subject": "line-2", "issue": Issue.DATA_QUALITY},
+            "Camera line-2 is sick: 100 % of its pictures cannot be used",
+        ),
+        ({"name": "refused", "value": 0.24}, "24 % of what v3 is sent is refused"),
+        (
+            {"name": "missing", "issue": Issue.DATA_QUALITY},
+            "What v3 is sent has faults: missing values",
+        ),
+        ({"name": "else", "summary": "It is odd."}, "It is odd"),
     ],
 )
 def test_each_trouble_has_its_sentence(given, text):
     """With its number, and called an estimate where it is one."""
     assert verdict(signal(state=State.BAD, **given)).text == text
+
+
+def test_what_the_heading_says_is_not_said_again_below_it():
+    """Where a number has no sentence of its own the heading is its summary."""
+    said = verdict(signal("odd", state=State.BAD, summary="It is odd."))
+    assert (said.text, said.detail) == ("It is odd", "")
 
 
 def test_too_few_answers_are_a_verdict_with_what_lacks():
@@ -144,12 +168,20 @@ def replace_time(row, moment):
 
 def test_a_slice_tells_failures_from_answers():
     """Failed ones count as volume and have no time."""
-    (one,) = w.sliced(answers(200)[:3], NOW - timedelta(hours=20), NOW)
-    assert one.answers == 3
-    assert one.p50 is not None
+    told = w.sliced(answers(200)[:3], NOW - timedelta(hours=20), NOW)
+    assert sum(one.answers for one in told) == 3
+    assert all(one.p50 is not None for one in told)
     failed = [row for row in answers(400) if row.status == "error"]
     alone = w.sliced(failed[:1], NOW - timedelta(hours=1), NOW)[0]
     assert (alone.answers, alone.failed, alone.p50, alone.confidence) == (1, 1, None, None)
+
+
+def test_an_answer_from_the_cache_has_no_time_of_its_own():
+    """The chart tells how long the version takes, not how long the cache does."""
+    row = answers(10)[0]
+    row.cached = True
+    (one,) = w.sliced([row], NOW - timedelta(hours=1), NOW)
+    assert (one.answers, one.p50) == (1, None)
 
 
 # -- Performance ------------------------------------------------------------------------
@@ -178,7 +210,15 @@ def test_a_window_in_which_all_failed_has_no_times():
     """Volume and errors stay."""
     bad = measured(errors=100, error_rate=1.0, latency=None, confidence=None, accuracy=None)
     names = [one.name for one in performance.numbers(bad, of_rows=True)]
-    assert names == ["Answers", "Errors", "Accuracy"]
+    assert names == ["Asked", "Errors", "Accuracy"]
+
+
+def test_what_was_refused_is_neither_an_answer_nor_left_out():
+    """The volume says what became of all that was asked, and no time is drawn where none was."""
+    refused = [row for row in answers(400) if row.status == "error"]
+    found = measured(count=6, errors=0, refused=6, latency=None)
+    (volume,) = performance.figures(refused, found, 2.0)
+    assert (volume.id, volume.summary) == ("volume", "6 asked, 0 failed, 6 refused.")
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "1e3", "99999999", "²", "x" * 64, "5 000"])

@@ -211,12 +211,9 @@ def run(
         )
     moment = clock.now()
     known = reference.current(db, settings, version, span=span)
-    seen = _read(db, version, size)
-    if (
-        not isinstance(known, Known)
-        or not looking.known_features(known)
-        or len(seen.rows) < min(size, max(LEAST, settings.drift_window // 2))
-    ):
+    least = min(size, max(LEAST, settings.drift_window // 2))
+    seen = _read(db, version, size, least=least)
+    if not isinstance(known, Known) or not looking.known_features(known) or len(seen.rows) < least:
         found = looking.unknown(version, seen, moment, known, on_demand=True)
     else:
         found = looking.look(version, seen, known, moment, on_demand=True)
@@ -239,25 +236,32 @@ def _read(
     version: ModelVersion,
     size: int,
     *,
+    least: int | None = None,
     after: str | None = None,
     before: str | None = None,
 ) -> Window:
-    """The newest answers that nobody has looked at, the first of them after `after`."""
+    """The newest answers that nobody has looked at, the first of them after `after`.
+
+    With fewer than `least` (default: `size`) they are only counted, not read in full.
+    """
     kind = cast("Kind", reference.kind_of(version))
-    read = size if kind == "rows" else _READ * size
-    windows = reference.windows_of(db)
-    rows: Sequence[Any] = windows.newest(
-        version.id, size + 1, columns=looking.columns(kind), since=after, before=before
-    )
-    rows = [row for row in rows if row.id != after]
-    seen = looking.window(kind, rows, size)
-    if len(rows) > len(seen.rows) and len(seen.rows) < size < read:
-        # Sick pictures among them: look further back.
-        rows = windows.newest(
-            version.id, read, columns=looking.columns(kind), since=after, before=before
+
+    def window(columns: Sequence[str], most: int) -> tuple[Window, int]:
+        rows = reference.windows_of(db).newest(
+            version.id, most, columns=columns, since=after, before=before
         )
-        seen = looking.window(kind, [row for row in rows if row.id != after], size)
-    return seen
+        rows = [row for row in rows if row.id != after]
+        return looking.window(kind, rows, size), len(rows)
+
+    most = size + 1
+    seen, there = window(looking.LIGHT, most)
+    if there > len(seen.rows) and len(seen.rows) < size and kind == "pictures":
+        # Sick pictures among them: look further back.
+        most = _READ * size
+        seen, _ = window(looking.LIGHT, most)
+    if len(seen.rows) < (size if least is None else least):
+        return msgspec.structs.replace(seen, counted=True)
+    return window(looking.columns(kind), most)[0]
 
 
 def _signals(told: Findings, report_id: str | None) -> list[Signal]:

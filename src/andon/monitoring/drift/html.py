@@ -54,10 +54,11 @@ dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 @media print { main { max-width: none; padding: 0; } body { font-size: 11pt; } }
 """
 
-POLICY = (
-    "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "
+_INSIDE = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; "
     "style-src 'sha256-" + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode() + "'"
 )
+POLICY = f"{_INSIDE}; frame-ancestors 'none'"
 """The Content-Security-Policy to send with a page."""
 
 _MOST_CHARTS = 12
@@ -91,6 +92,8 @@ def page(stored: DriftReport) -> str:
     ]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        # A page that somebody keeps or sends has no header any more.
+        f'<meta http-equiv="Content-Security-Policy" content="{_INSIDE}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(part for part in body if part)

@@ -17,6 +17,9 @@ VARIANCE = 0.15
 _USUAL_VARIANCE = 1.25
 _MOST_NAMED = 3
 
+LIGHT = ("created_at", "camera_state")
+"""Columns by which answers are counted before they are read."""
+
 Kind = Literal["rows", "pictures"]
 
 
@@ -28,12 +31,14 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
         rows: Those that count, oldest first.
         left_out: Pictures of sick cameras, by what is wrong.
         needed: Answers that a look takes.
+        counted: Whether the rows hold no more than `LIGHT`.
     """
 
     kind: Kind
     rows: list[Any]
     left_out: dict[str, int] = {}
     needed: int
+    counted: bool = False
 
     @property
     def things(self) -> str:
@@ -166,7 +171,7 @@ def variance(seen: Window, known: Known | Learning | None) -> Variance | None:
     """
     if seen.kind == "rows":
         return None
-    scores = vision.all_scores(seen.rows)
+    scores = vision.all_scores([] if seen.counted else seen.rows)
     baseline = known.more.get("variance") if isinstance(known, Known) else None
     return Variance(
         value=distances.finite(distances.population_variance(scores)),

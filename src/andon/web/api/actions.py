@@ -12,9 +12,9 @@ from andon.web import openapi
 from andon.web.agent_shapes import ActionPage, ActionState, ActionStatus, ActionType
 from andon.web.agent_shapes import SentAction as Sent
 from andon.web.agent_shapes import SentReview as Review
-from andon.web.api.predictions import UUID, Cursor, Limit
+from andon.web.api.predictions import Cursor, Limit
 from andon.web.bodies import decoded, read_body
-from andon.web.parameters import NO_NUL, invalid
+from andon.web.parameters import NO_NUL, UUID, invalid
 from andon.web.shapes import reply
 
 _MAX_BODY = 64 * 1024

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 from fastapi import APIRouter
 from starlette.responses import Response
 
@@ -24,7 +25,10 @@ def router(platform: Platform) -> APIRouter:
     )
     def get_agent() -> Response:
         """Whether it acts, what waits, and how much of the day's budget is used."""
-        return reply(platform.agent.status())
+        status = platform.agent.status()
+        # Where the folder lies is nobody's business.
+        name = Path(status.policy_path).name
+        return reply(msgspec.structs.replace(status, policy_path=name))
 
     @routes.get(
         "/api/agent/policy",
@@ -40,7 +44,6 @@ def router(platform: Platform) -> APIRouter:
         policy, problem = platform.policy.current()
         return reply(
             AgentPolicyShown(
-                # Where the folder lies is nobody's business.
                 path=Path(policy.path).name if policy.path else "",
                 problem=problem,
                 tight=policy.tight,

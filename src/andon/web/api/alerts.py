@@ -10,13 +10,12 @@ from andon.platform import Platform
 from andon.store.records import Alert
 from andon.web import openapi
 from andon.web.alert_shapes import AlertPage, AlertShown, SentAcknowledgement, SentResolution
-from andon.web.api.predictions import UUID, Cursor, Limit
+from andon.web.api.predictions import Cursor, Limit
 from andon.web.bodies import decoded, read_body
-from andon.web.parameters import NO_NUL, invalid, short_text
+from andon.web.parameters import NO_NUL, UUID, invalid, person
 from andon.web.shapes import reply
 
 _MAX_BODY = 64 * 1024
-_MAX_NAME = 64
 
 AlertPath = Annotated[str, Path(pattern=UUID, description="`alert_id` of an alert.")]
 
@@ -83,7 +82,7 @@ def _changing(routes: APIRouter, platform: Platform) -> None:
         It is resolved when its cause is gone, or by hand. 409 where it is resolved already.
         """
         sent = decoded(await read_body(request, _MAX_BODY), SentAcknowledgement)
-        by = _person(sent.by)
+        by = person(sent.by)
         alert: Alert = await run_in_threadpool(platform.db.alerts.acknowledge, alert_id.lower(), by)
         return reply(AlertShown.of(alert))
 
@@ -104,22 +103,10 @@ def _changing(routes: APIRouter, platform: Platform) -> None:
         the cause was gone, the next time is a new alert. 409 where it is resolved already.
         """
         sent = decoded(await read_body(request, _MAX_BODY), SentResolution)
-        by = _person(sent.by)
+        by = person(sent.by)
         if "\x00" in sent.notes:
             raise invalid("notes", "must not hold NUL characters")
         alert: Alert = await run_in_threadpool(
             platform.watch.alerting.resolve, alert_id.lower(), by, sent.notes.strip()
         )
         return reply(AlertShown.of(alert))
-
-
-def _person(by: str) -> str:
-    """Who does it.
-
-    Raises:
-        InvalidRequest: Nobody, or a name that cannot be shown.
-    """
-    name = short_text("by", by, limit=_MAX_NAME)
-    if name is None:
-        raise invalid("by", "must say who does it")
-    return name

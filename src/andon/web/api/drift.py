@@ -8,12 +8,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from andon.errors import Conflict, NotFound
-from andon.monitoring.drift import detector, html, reference, report
+from andon.monitoring.drift import detector, reference, report
 from andon.monitoring.drift.report import Findings
 from andon.platform import Platform
 from andon.store.records import DriftReport, ModelVersion
 from andon.web import openapi
-from andon.web.api.predictions import UUID, Cursor
+from andon.web.api.predictions import Cursor
 from andon.web.bodies import decoded, read_body
 from andon.web.drift_shapes import (
     DriftReference,
@@ -23,7 +23,7 @@ from andon.web.drift_shapes import (
     DriftSummary,
     ReferencePin,
 )
-from andon.web.parameters import ModelQuery, known_model
+from andon.web.parameters import UUID, ModelQuery, known_model, person
 from andon.web.shapes import reply
 
 STATE = "/api/drift"
@@ -111,6 +111,8 @@ def _reading(routes: APIRouter, platform: Platform) -> None:
     @routes.get(PAGE, include_in_schema=False)
     def report_page(report_id: ReportPath) -> Response:
         """A report as a page that stands alone."""
+        from andon.monitoring.drift import html  # noqa: PLC0415 - for who opens one
+
         stored = detector.reports_of(platform.db).get(report_id.lower())
         # Refuses one that cannot be read before the page is begun.
         _findings(stored)
@@ -171,11 +173,12 @@ def _references(routes: APIRouter, platform: Platform) -> None:
         409 where it gave too few answers then.
         """
         asked = decoded(await read_body(request, _BODY_BYTES), ReferencePin)
+        by = person(asked.by)
 
         def keep() -> DriftReference:
             version = _version(platform, asked.model, asked.version)
             stored = reference.pin(
-                platform.db, version, asked.since, asked.until, asked.by,
+                platform.db, version, asked.since, asked.until, by,
                 settings=platform.settings,
             )  # fmt: skip
             return DriftReference.of(version.model, version.version, stored, "Reference pinned")

@@ -7,7 +7,8 @@ from starlette.responses import Response
 
 from andon.platform import Platform
 from andon.web import openapi
-from andon.web.api.predictions import UUID, Cursor, Limit
+from andon.web.api.predictions import Cursor, Limit
+from andon.web.parameters import UUID
 from andon.web.shapes import JobPage, JobState, reply
 
 JobId = Annotated[str, Path(pattern=UUID, description="`job_id` from the 202 answer.")]

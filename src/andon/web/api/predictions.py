@@ -10,13 +10,11 @@ from andon.errors import NotFound
 from andon.platform import Platform
 from andon.serving.cameras import MAX_CAMERA
 from andon.web import openapi, pictures
-from andon.web.parameters import NO_NUL, Moment, known_model
+from andon.web.parameters import NO_NUL, UUID, Moment, known_model
 from andon.web.shapes import LoggedPrediction, PredictionPage, reply
 
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime(2999, 1, 1, tzinfo=UTC)
-
-UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 PredictionId = Annotated[str, Path(pattern=UUID, description="`prediction_id` of an answer.")]
 Cursor = Annotated[str | None, Query(pattern=UUID, description="`next_cursor` of the page before.")]

@@ -6,20 +6,22 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from andon.errors import NotFound
+from andon.errors import NotFound, Saturated
 from andon.platform import Platform
 from andon.serving.replay import KIND, moment_of
 from andon.store.records import Job
 from andon.web import openapi
-from andon.web.api.predictions import UUID, Cursor, Limit
+from andon.web.api.predictions import Cursor, Limit
 from andon.web.bodies import decoded, read_body
-from andon.web.parameters import known_model
+from andon.web.parameters import UUID, known_model
 from andon.web.shapes import reply
 from andon.web.traffic_shapes import ReplayAccepted, ReplayPage, ReplayState, SentReplay
 
 PATH = "/api/replays"
 
 _MAX_BODY = 16 * 1024
+# Each may take many minutes, and trainings wait in the same line.
+_MOST_WAITING = 20
 
 ReplayPath = Annotated[str, Path(pattern=UUID, description="`job_id` of a replay.")]
 
@@ -51,6 +53,12 @@ def router(platform: Platform) -> APIRouter:
 
         def queue() -> Job:
             platform.jobs.require_room()
+            if platform.db.jobs.count_queued(KIND) >= _MOST_WAITING:
+                raise Saturated(
+                    f"{_MOST_WAITING} replays are waiting already, one after the other.",
+                    hint="Try again when some are done.",
+                    retry_after=60.0,
+                )
             asked = platform.replays.ask(
                 known_model(platform, wish.model),
                 wish.version,

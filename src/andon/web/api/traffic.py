@@ -9,9 +9,9 @@ from starlette.responses import Response
 from andon.platform import Platform
 from andon.store.records import Rollout
 from andon.web import openapi
-from andon.web.api.predictions import UUID, Cursor, Limit
+from andon.web.api.predictions import Cursor, Limit
 from andon.web.bodies import decoded, read_body
-from andon.web.parameters import NO_NUL, ModelQuery, invalid, known_model
+from andon.web.parameters import NO_NUL, UUID, ModelQuery, invalid, known_model
 from andon.web.shapes import reply
 from andon.web.traffic_shapes import (
     RolloutPage,

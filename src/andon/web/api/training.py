@@ -14,9 +14,9 @@ from andon.training import catalog, messages
 from andon.training.child_process import MAX_LOG
 from andon.training.messages import TrainReport
 from andon.web import openapi
-from andon.web.api.predictions import UUID, Cursor, Limit
+from andon.web.api.predictions import Cursor, Limit
 from andon.web.bodies import decoded, read_body
-from andon.web.parameters import NO_NUL, invalid
+from andon.web.parameters import NO_NUL, UUID, invalid
 from andon.web.shapes import reply
 from andon.web.training_shapes import (
     RecipeShown,

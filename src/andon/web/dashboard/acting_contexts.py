@@ -203,6 +203,8 @@ class ActivityPage(msgspec.Struct, frozen=True, kw_only=True):
     used: Annotated[int, "Actions in the last 24 hours that count towards the budget."]
     budget: Annotated[int, "Actions the agent may take by itself in 24 hours; 0: not limited."]
     waiting: Annotated[int, "Actions that wait for a person."]
+    askable: Annotated[tuple[tuple[str, str], ...], "What can be asked for: key and words."] = ()
+    models: Annotated[tuple[str, ...], "Models it can be asked for; none: nothing to ask."] = ()
 
 
 class ActionPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -127,7 +127,7 @@ def action(record: AgentAction, at: datetime | None = None) -> ActionCard:
         tone=tone,
         dry_run=record.dry_run,
         risk=record.risk_level,
-        source="proposed by the agent" if record.source == "agent" else "asked for by a person",
+        source=_source(record),
         changes=CHANGES.get(record.action_type, ""),
         undo=UNDO.get(record.action_type, "Nothing changes, so there is nothing to undo."),
         cues=cues(signals),
@@ -142,10 +142,22 @@ def action(record: AgentAction, at: datetime | None = None) -> ActionCard:
             Said(by=one.by, agrees=agrees(one.decision), comment=one.comment, when=one.at)
             for one in record.reviews
         ),
-        result=outcome(record),
+        result=_result(record),
         follow=follow,
         follow_tone=follow_tone,
     )
+
+
+def _source(record: AgentAction) -> str:
+    if record.source != "agent":
+        return "asked for by a person"
+    return "proposed by the agent" if record.requires_approval else "by the agent itself"
+
+
+def _result(record: AgentAction) -> str:
+    """What came of it; empty where the reason says the same already."""
+    found = outcome(record)
+    return "" if found and found in record.reason else found
 
 
 def agrees(decision: str) -> bool:
@@ -180,13 +192,17 @@ def _listed(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+# What a follow-up begins with and the page says in words of its own.
+_OPENINGS = ("It has recovered: ", "It has not recovered: ", "Not known yet whether it helped: ")
+
+
 def _follow_up(record: AgentAction, at: datetime) -> tuple[str, Tone]:
     """Whether it helped."""
     found = record.follow_up
     if found is not None:
         recovered = found.get("recovered")
         summary = str(found.get("summary") or "")
-        for opening in ("It has recovered: ", "It has not recovered: "):
+        for opening in _OPENINGS:
             summary = summary.removeprefix(opening)
         if recovered is True:
             return _joined("Helped", summary), "good"
@@ -242,15 +258,20 @@ def alert(record: Alert) -> AlertCard:
 def subject_of(record: Alert) -> str:
     """What an alert without a model is about."""
     kind, _, rest = record.group_key.partition(":")
+    if kind == "feed" and rest.startswith(_PICTURES):
+        return f"Camera {rest.removeprefix(_PICTURES)}"
     return f"Events of {rest}" if kind == "feed" and rest else "Andon itself"
 
 
+_NUMBERS = ("See the numbers", "/performance?model={model}")
+# What a feed of pictures is called, before the name of its camera.
+_PICTURES = "pictures of "
 _STEPS = {
     "data_drift": ("See what moved", "/drift?model={model}"),
-    "performance_degradation": ("See the numbers", "/performance?model={model}"),
-    "prediction_anomaly": ("See the numbers", "/performance?model={model}"),
-    "low_confidence": ("See the numbers", "/performance?model={model}"),
-    "data_quality": ("See the numbers", "/performance?model={model}"),
+    "performance_degradation": _NUMBERS,
+    "prediction_anomaly": _NUMBERS,
+    "low_confidence": _NUMBERS,
+    "data_quality": _NUMBERS,
     "camera": ("See its pictures", "/inspect?model={model}&only=camera#gallery"),
     "rollback": ("See what happened", "/models?model={model}#history"),
     "agent": ("See what the agent did", "/activity"),
@@ -260,9 +281,13 @@ _STEPS = {
 
 def next_step(record: Alert) -> tuple[str, str]:
     """What to do about an alert, and where."""
-    text, pattern = _STEPS.get(record.alert_type, ("See the numbers", "/performance?model={model}"))
+    text, pattern = _STEPS.get(record.alert_type, _NUMBERS)
+    if pattern == _NUMBERS[1] and record.model_version:
+        # Another version may serve by now.
+        pattern += f"&version={record.model_version}"
     if record.group_key.startswith("feed:"):
-        text, pattern = "See what arrives", "/floor"
+        camera = record.group_key.startswith(f"feed:{_PICTURES}")
+        text, pattern = "See what arrives", "/inspect" if camera else "/floor"
     named = str(record.evidence.get("href") or "")
     # Only a path of this server is followed.
     if named.startswith("/") and not named.startswith(("//", "/\\")):

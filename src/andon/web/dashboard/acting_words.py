@@ -61,6 +61,7 @@ UNDO = {
 _WATCHED = {
     "error_rate": "Error rate",
     "latency": "Time to answer",
+    "latency_before": "Time to answer beside the version before",
     "accuracy": "Accuracy",
     "confidence": "Confidence",
     "detections": "Detections per picture",
@@ -95,7 +96,7 @@ def figure(name: str, value: Any) -> str:
         return share(value)
     if name in _SCORES:
         return score(value)
-    if name == "latency":
+    if name in {"latency", "latency_before"}:
         return millis(value)
     if float(value).is_integer():
         return count(int(value))

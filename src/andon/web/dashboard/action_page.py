@@ -24,7 +24,7 @@ from andon.web.dashboard.acting_contexts import (
 )
 from andon.web.dashboard.acting_words import share
 from andon.web.dashboard.approvals import shell
-from andon.web.dashboard.wording import count, decimal, exact, millis, score, size
+from andon.web.dashboard.wording import count, decimal, exact, millis, score, short, size
 
 # Answers of each version that are looked at around a change.
 WINDOW = 200
@@ -45,6 +45,8 @@ _INSIDE = frozenset(
         "to_set",
         "before_set",
         "after_set",
+        "automatic",
+        "asked_by",
     }
 )
 _COLUMNS = (
@@ -176,12 +178,13 @@ def _now(platform: Platform, record: AgentAction) -> tuple[tuple[Cue, ...], str]
         title = f"When it was followed up, {exact(at)}" if at else "When it was followed up"
         return acting_reading.cues([followed]), title
     wanted = {(one.get("name"), one.get("subject") or "") for one in then}
-    signals = [
-        one
-        for one in platform.monitor.signals()
-        if one.model == (record.model or "") and (one.name, one.subject) in wanted
-    ]
-    found = acting_reading.cues(msgspec.to_builtins(one) for one in signals)
+    signals: dict[tuple[str, str], Any] = {}
+    for one in platform.monitor.signals():
+        key = (one.name, one.subject)
+        if one.model == (record.model or "") and key in wanted:
+            # Of what serves; what is tried beside it comes later.
+            signals.setdefault(key, msgspec.to_builtins(one))
+    found = acting_reading.cues(signals.values())
     return found, "The same, now" if found else ""
 
 
@@ -198,7 +201,7 @@ def _facts(record: AgentAction) -> tuple[tuple[str, str], ...]:
     pairs = [
         ("Model", record.model or "–"),
         ("Version", f"v{record.model_version}" if record.model_version else "–"),
-        ("Decided", exact(record.created_at)),
+        ("Proposed" if record.requires_approval else "Decided", exact(record.created_at)),
     ]
     if record.started_at:
         pairs.append(("Begun", exact(record.started_at)))
@@ -209,8 +212,10 @@ def _facts(record: AgentAction) -> tuple[tuple[str, str], ...]:
     pairs += [
         (name_of(key), told(value))
         for key, value in record.parameters.items()
-        if key not in _INSIDE
+        if key not in _INSIDE and value not in (None, "", [], {})
     ]
+    if who := record.parameters.get("asked_by"):
+        pairs.append(("Asked for by", str(who)))
     return (*pairs, ("Id", record.action_id))
 
 
@@ -305,8 +310,8 @@ def _measured(found: Sequence[Any]) -> dict[str, str]:
         "Mean confidence": score(statistics.fmean(scores)) if scores else "–",
         "Detections per picture": decimal(statistics.fmean(counts), 2) if counts else "–",
         "Mean probability": score(statistics.fmean(odds)) if odds else "–",
-        "First answer": exact(found[-1].created_at) if found else "–",
-        "Last answer": exact(found[0].created_at) if found else "–",
+        "First answer": short(found[-1].created_at) if found else "–",
+        "Last answer": short(found[0].created_at) if found else "–",
     }
 
 

@@ -13,6 +13,14 @@ from andon.web.dashboard.approvals import shell
 from andon.web.dashboard.contexts import Chooser
 
 PAGE = 30
+# What the page offers to ask for: what needs nothing said but the model.
+ASKABLE = (
+    "collect_diagnostics",
+    "validate_data",
+    "generate_report",
+    "retrain_model",
+    "rollback_model",
+)
 
 
 def page(
@@ -74,6 +82,8 @@ def page(
         used=used,
         budget=budget,
         waiting=len(db.actions.pending()),
+        askable=tuple((one, KINDS[one]) for one in ASKABLE),
+        models=tuple(db.models.names()),
     )
 
 

@@ -13,6 +13,7 @@ from andon.web.dashboard.contexts import Shell
 PAGE = 20
 # What nobody was asked about is not listed here: so many are looked at for one page.
 LOOK_AT_MOST = 400
+_RISKS = {"high": 0, "medium": 1, "low": 2}
 _STEP = 100
 
 
@@ -50,8 +51,15 @@ def page(platform: Platform, *, before: str = "") -> ApprovalsPage:
 
 
 def shell(platform: Platform, page: str, title: str, model: str = "") -> Shell:
-    """The frame of a page that is about all models."""
-    model = model or reading.chosen_model(platform)
+    """The frame of a page that is about all models: its lamp is of the one that is worst off.
+
+    Args:
+        platform: What everything is read from.
+        page: Which page it is.
+        title: Title of it.
+        model: The one model that this page is about, if it is.
+    """
+    model = model or reading.worst_model(platform)
     return reading.shell(
         platform,
         page=page,
@@ -62,8 +70,8 @@ def shell(platform: Platform, page: str, title: str, model: str = "") -> Shell:
     )
 
 
-def _urgency(action: AgentAction) -> tuple[int, float, str]:
-    """What is critical comes first, then what expires first."""
+def _urgency(action: AgentAction) -> tuple[int, int, float, str]:
+    """What is critical comes first, then what weighs most, then what expires first."""
     signals = acting_reading.signals_of(action.evidence)
     grave = min(
         (
@@ -74,7 +82,7 @@ def _urgency(action: AgentAction) -> tuple[int, float, str]:
         default=2,
     )
     expires = action.expires_at.timestamp() if action.expires_at else float("inf")
-    return grave, expires, action.action_id
+    return grave, _RISKS.get(action.risk_level, 0), expires, action.action_id
 
 
 def _decided(platform: Platform, before: str) -> tuple[list[AgentAction], str]:

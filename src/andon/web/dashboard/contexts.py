@@ -35,6 +35,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """One sentence on why the lamp shows what it shows."""
 
     text: Annotated[str, "A full sentence naming the object."]
+    lead: Annotated[str, "A few words to stand over the sentence; empty: it stands alone."] = ""
     since: Annotated[datetime | None, "When it began, or None where that is not known."] = None
     href: Annotated[str, "Where it is looked at or mended; empty where there is no such page."] = ""
 
@@ -56,14 +57,19 @@ class Shell(msgspec.Struct, frozen=True, kw_only=True):
 
     page: Annotated[
         str,
-        "Which navigation entry is current: overview, inspect, models, watch, training, floor, "
-        "drivers or none.",
+        "Which page it is: overview, inspect, models, performance, drift, trends, alerts, "
+        "approvals, activity, training, floor, drivers, error or none.",
     ]
     title: Annotated[str, "Title of the page."]
     model: Annotated[str, "Registered model the page is about."]
     models: Annotated[tuple[str, ...], "All registered models; a chooser appears beyond one."]
     lamp: Annotated[Lamp | None, "State of the line; None where it is not to be shown."]
     release: Annotated[str, "Version of Andon."]
+    marks: Annotated[
+        dict[str, str], "Gravest open alert of each model that has one: critical or warning."
+    ] = {}
+    alerts: Annotated[int, "Open alerts of all models, beside the link to them."] = 0
+    approvals: Annotated[int, "Actions that wait for a person, beside the link to them."] = 0
     sign_out: Annotated[bool, "Whether the viewer signed in and can sign out."] = False
 
 

@@ -164,9 +164,10 @@ def verdict(record: ModelVersion, found: Findings | None, moment: datetime | Non
         more = f" and {plural(others, 'other')}" if others > 0 else ""
         verb = "have" if others > 0 else "has"
         text = f"{what}{more} {verb} moved away from what {name} knows"
-        return Verdict(
-            tone="look", text=text[:1].upper() + text[1:], detail=found.summary, since=moment
-        )
+        if moved and moved[0].title != moved[0].name:
+            # The name of a column stays as its rows spell it.
+            text = text[:1].upper() + text[1:]
+        return Verdict(tone="look", text=text, detail=found.summary, since=moment)
     return Verdict(
         tone="good",
         text=f"{name} is asked what it was made for",
@@ -330,7 +331,9 @@ def _chance(value: float | None) -> str:
 def report_line(report: DriftReport) -> ReportLine:
     """One stored report as a row of the list."""
     tone, word = _VERDICTS.get(report.verdict, ("none", report.verdict))
-    names = report.drifted_features
+    found = told(report)
+    titles = {one.name: one.title for one in found.features} if found else {}
+    names = [titles.get(name, name) for name in report.drifted_features]
     drifted = ", ".join(names[:3])
     if len(names) > 3:
         drifted += f" and {len(names) - 3} more"

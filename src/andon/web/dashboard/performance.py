@@ -218,7 +218,7 @@ def numbers(found: PerformanceWindow, *, of_rows: bool) -> tuple[Number, ...]:
     """The figures of a window, the most telling first."""
     made = [
         Number(
-            name="Answers",
+            name="Asked",
             value=count(found.count),
             note=_pace(found),
         ),
@@ -313,28 +313,30 @@ def figures(answers: Sequence[Any], found: PerformanceWindow, factor: float) -> 
     start, end = min(start, slices[0].start), slices[-1].end
     base = found.baseline_ms
     limit = base * factor if base else None
-    made = [
-        Figure(
-            id="time",
-            title="Answer time",
-            spec=watching_charts.answer_times(slices, base, limit, start, end),
-            height=watching_charts.TIME_HEIGHT,
-            summary=_time_words(found),
-            columns=("From (UTC)", "Median, ms", "95th percentile, ms"),
-            rows=tuple((_at(one, start, end), _ms(one.p50), _ms(one.p95)) for one in slices),
-        ),
+    timed = Figure(
+        id="time",
+        title="Answer time",
+        spec=watching_charts.answer_times(slices, base, limit, start, end),
+        height=watching_charts.TIME_HEIGHT,
+        summary=_time_words(found),
+        columns=("From (UTC)", "Median, ms", "95th percentile, ms"),
+        rows=tuple((_at(one, start, end), _ms(one.p50), _ms(one.p95)) for one in slices),
+    )
+    # Where nothing was answered there is no time to draw.
+    made = [timed] if any(one.p50 is not None for one in slices) else []
+    made.append(
         Figure(
             id="volume",
             title="Volume",
             spec=watching_charts.volumes(slices, start, end),
             height=watching_charts.VOLUME_HEIGHT,
-            summary=f"{count(found.count)} answers, {count(found.errors)} failed.",
-            columns=("From (UTC)", "Answers", "Failed"),
+            summary=_volume_words(found),
+            columns=("From (UTC)", "Asked", "Failed or refused"),
             rows=tuple(
                 (_at(one, start, end), count(one.answers), count(one.failed)) for one in slices
             ),
-        ),
-    ]
+        )
+    )
     if any(one.confidence is not None for one in slices):
         made.append(
             Figure(
@@ -353,10 +355,17 @@ def figures(answers: Sequence[Any], found: PerformanceWindow, factor: float) -> 
     return made
 
 
+def _volume_words(found: PerformanceWindow) -> str:
+    lost = f"{count(found.errors)} failed"
+    if found.refused:
+        lost += f", {count(found.refused)} refused"
+    return f"{count(found.count)} asked, {lost}."
+
+
 def _time_words(found: PerformanceWindow) -> str:
     base = found.baseline_ms
     if found.latency is None:
-        return "Every answer failed, or came from the cache."
+        return "Nothing was timed: every answer came from the cache."
     median = found.latency.p50
     if not base:
         return f"Median {millis(median)}, with a band up to the 95th percentile."
@@ -387,7 +396,11 @@ def candidate(rollout: Rollout) -> Candidate:
     sentence = (
         f"{name} {words}." if tone in {"good", "stop"} else f"{words[:1].upper()}{words[1:]}."
     )
-    reasons = " ".join(str(one) for one in told.get("reasons") or ())
+    # The first says what counts; the table below has the others.
+    reasons = " ".join(str(one) for one in (told.get("reasons") or ())[:1])
+    if tone == "none" and reasons.lower().startswith("not enough evidence"):
+        # It says so itself.
+        sentence = ""
     lines = tuple(
         Beside(
             name=_GUARDS.get(str(one.get("name")), str(one.get("name")).capitalize()),

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from andon import __version__
 from andon.errors import AndonError
 from andon.platform import Platform
+from andon.store.clock import now
 from andon.store.deployment_events import EventType
 from andon.store.model_versions import split_stage_reason
 from andon.store.records import Event, ModelVersion, Prediction
@@ -24,6 +25,7 @@ def shell(
     if page == "models" and names and default not in names:
         # Its page is where a first model of pictures is dropped.
         names = sorted([*names, default])
+    marks, alerts, approvals = _open(platform)
     return Shell(
         page=page,
         title=title,
@@ -31,8 +33,40 @@ def shell(
         models=tuple(names),
         lamp=lamp,
         release=__version__,
+        marks=marks,
+        alerts=alerts,
+        approvals=approvals,
         sign_out=platform.settings.credentials_required,
     )
+
+
+def _open(platform: Platform) -> tuple[dict[str, str], int, int]:
+    """The gravest open alert of each model, and how much is open: of alerts, and to decide."""
+    try:
+        alerts = platform.db.alerts.open()
+        moment = now()
+        waiting = [
+            one
+            for one in platform.db.actions.pending()
+            if one.expires_at is None or one.expires_at > moment
+        ]
+    except AndonError:
+        # The lamp says what is wrong with the database.
+        return {}, 0, 0
+    marks: dict[str, str] = {}
+    for one in alerts:
+        if one.model and one.severity != "info" and marks.get(one.model) != "critical":
+            marks[one.model] = one.severity
+    return marks, len(alerts), len(waiting)
+
+
+def worst_model(platform: Platform) -> str:
+    """The model that most needs a person: what the lamp of a page about all models shows."""
+    usual = chosen_model(platform)
+    marks, _, _ = _open(platform)
+    rank = {"critical": 0, "warning": 1}
+    ordered = sorted(marks, key=lambda one: (rank.get(marks[one], 2), one != usual, one))
+    return ordered[0] if ordered else usual
 
 
 def chosen_model(platform: Platform) -> str:

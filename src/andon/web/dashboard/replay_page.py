@@ -126,7 +126,7 @@ def _facts(about: Mapping[str, Any], job: Job) -> tuple[tuple[str, str], ...]:
     found = [("Model", str(about.get("model") or "–")), ("Version", f"v{about.get('version')}")]
     against = about.get("against")
     if against:
-        found.append(("Compared", f"v{against}" if isinstance(against, int) else str(against)))
+        found.append(("Compared with", f"v{against}" if isinstance(against, int) else str(against)))
     for name, key in (("From", "since"), ("Until", "until")):
         at = acting_reading.moment(about.get(key))
         if at is not None:
@@ -150,7 +150,7 @@ def _times(took: Any) -> list[tuple[str, str]]:
     """How long both versions take, in the model."""
     if not isinstance(took, Mapping):
         return []
-    named = (("In the model", "candidate_p50"), ("Before", "active_p50"))
+    named = (("Time in this version", "candidate_p50"), ("Time when answered", "active_p50"))
     return [(name, millis(took[key])) for name, key in named if took.get(key) is not None]
 
 

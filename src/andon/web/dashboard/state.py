@@ -287,13 +287,17 @@ def _running(facts: Facts, state: SlotState) -> Lamp:
     if not worries:
         return _well(facts, state)
     first = worries[0]
+    step = Step(text=_step(first.href), href=first.href)
+    if facts.approvals and first.href.startswith("/alerts"):
+        # What waits for a person is what the alert led to.
+        step = Step(text="Decide what is done", href="/approvals")
     return Lamp(
         color="yellow",
         word="Look here",
         headline=f"v{state.serving} runs, but something needs you",
         reasons=tuple(worries),
         since=first.since,
-        step=Step(text=_step(first.href), href=first.href),
+        step=step,
     )
 
 
@@ -322,6 +326,7 @@ def _alerts(alerts: list[Alert]) -> list[Reason]:
     reasons = [
         Reason(
             text=one.message or one.title,
+            lead=one.title if one.message else "",
             since=one.created_at,
             href=f"/alerts#alert-{quote(one.alert_id)}",
         )

@@ -26,6 +26,7 @@ DRAWN = 5_000
 NAMES = {
     "error_rate": "Errors",
     "latency": "Answer time",
+    "latency_before": "Answer time beside the version before",
     "accuracy": "Accuracy",
     "estimated_accuracy": "Accuracy",
     "confidence": "Confidence",
@@ -35,7 +36,7 @@ NAMES = {
     "prediction_drift": "Drift of the answers",
     "score_variance": "Spread of the scores",
     "drift": "Drift",
-    "concept": "Errors since labels came",
+    "concept": "Errors, by the labels",
     "camera": "Camera",
     "refused": "Refused inputs",
     "missing": "Missing values",
@@ -44,6 +45,13 @@ NAMES = {
     "duplicates": "Duplicates",
     "stuck": "The same answer to all",
     "stale_feed": "Feed",
+}
+# The heading of the page where there is no better number for it than a sentence.
+_PLAIN = {
+    "concept": "is wrong more often than it was",
+    "label_mix": "finds other things than it did",
+    "prediction_mix": "answers otherwise than it did",
+    "stuck": "gives the same answer to everything",
 }
 _SHARES = {"error_rate", "accuracy", "estimated_accuracy", "camera", "missing", "out_of_range"}
 _SHARES |= {"duplicates", "refused", "new_category"}
@@ -91,7 +99,7 @@ def told(name: str, value: float | None) -> str:
         return ""
     if name in _SHARES:
         return share(value)
-    if name == "latency":
+    if name in {"latency", "latency_before"}:
         return millis(value)
     if name == "stale_feed":
         return lasting(value)
@@ -151,11 +159,13 @@ def verdict(
     bad = [one for one in signals if one.state is State.BAD]
     if bad:
         worst = min(bad, key=lambda one: _ORDER[tone_of(one)])
-        more = [one.summary for one in bad if one is not worst][:2]
+        text = _bad(version, worst)
+        told = [worst.summary, *(one.summary for one in bad if one is not worst)][:3]
         return Verdict(
             tone=tone_of(worst),
-            text=_bad(version, worst),
-            detail=" ".join([worst.summary, *more]),
+            text=text,
+            # What the heading says already is not said again.
+            detail=" ".join(one for one in told if one.rstrip(".") != text),
             since=since.get(str(worst.issue)),
         )
     fine = [one for one in signals if one.state is State.OK]
@@ -197,7 +207,9 @@ def _bad(version: ModelVersion, signal: Signal) -> str:
     name = f"v{version.version}"
     value, usual = signal.value, signal.baseline
     if signal.name == "latency" and value and usual:
-        return f"{name} answers {times(value / usual)} slower than its baseline"
+        return f"{name} takes {times(value / usual)} as long as usual"
+    if signal.name == "latency_before" and value and usual:
+        return f"{name} takes {times(value / usual)} as long as the version before"
     if signal.name == "error_rate" and value is not None:
         return f"{name} fails on {share(value)} of what it is asked"
     if signal.name in {"accuracy", "estimated_accuracy"} and value is not None:
@@ -205,6 +217,17 @@ def _bad(version: ModelVersion, signal: Signal) -> str:
         return f"{name} is right in {guess}{share(value)} of its answers"
     if signal.name == "confidence" and value is not None and usual is not None:
         return f"{name} is less sure than it was: {score(value)} instead of {score(usual)}"
+    if signal.name == "detections" and value is not None and usual is not None:
+        return f"{name} finds {value:.2f} things in a picture instead of {usual:.2f}"
+    if signal.name in _PLAIN:
+        return f"{name} {_PLAIN[signal.name]}"
+    if signal.name == "camera" and value is not None:
+        camera = signal.subject or "that gives no name"
+        return f"Camera {camera} is sick: {share(value)} of its pictures cannot be used"
+    if signal.name == "refused" and value is not None:
+        return f"{share(value)} of what {name} is sent is refused"
+    if signal.issue is Issue.DATA_QUALITY:
+        return f"What {name} is sent has faults: {NAMES.get(signal.name, signal.name).lower()}"
     if signal.issue is Issue.DATA_DRIFT:
         return f"{name} is asked other things than it was made for"
     return signal.summary.rstrip(".")
@@ -214,7 +237,8 @@ def sliced(rows: Sequence[Any], start: datetime, end: datetime) -> list[Slice]:
     """Answers in slices of time, in order; slices without any are left out.
 
     Args:
-        rows: With `created_at`, `status`, `latency_ms` and `confidence_scores`, in any order.
+        rows: With `created_at`, `status`, `latency_ms`, `cached` and `confidence_scores`, in any
+            order.
         start: Begin of the window.
         end: End of it.
     """
@@ -233,7 +257,8 @@ def sliced(rows: Sequence[Any], start: datetime, end: datetime) -> list[Slice]:
 
 def _slice(rows: Sequence[Any], start: datetime, end: datetime) -> Slice:
     good = [row for row in rows if row.status == "success"]
-    times_ms = [row.latency_ms for row in good]
+    # From the cache an answer takes no time, which says nothing of the version.
+    times_ms = [row.latency_ms for row in good if not row.cached]
     sure = [value for row in good if (value := confidence_of(row)) is not None]
     return Slice(
         start=start,
@@ -283,10 +308,10 @@ def newest_signals(platform: Platform, record: ModelVersion) -> Looked:
         for one in platform.monitor.signals()
         if one.model == record.model and one.version == record.version
     ]
-    # A process that no longer watches still has what it saw last.
-    if found and watch.mine:
+    if found:
         return Looked(found, watch.last_look)
-    detector = PerformanceDetector(platform.db, platform.settings)
+    # A page that is looked at writes nothing.
+    detector = PerformanceDetector(platform.db, platform.settings, keep=False)
     moment = now()
     watched = Watched(
         version=record,
@@ -311,7 +336,7 @@ def answers(
     return platform.db.windows.newest(
         record.id,
         min(limit or DRAWN, DRAWN),
-        columns=("created_at", "status", "latency_ms", "confidence_scores"),
+        columns=("created_at", "status", "latency_ms", "confidence_scores", "cached"),
         status=None,
         since=since,
     )

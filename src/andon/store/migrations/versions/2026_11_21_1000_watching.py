@@ -212,3 +212,10 @@ def _create_rollouts() -> None:
         sa.Column("until", _TIME, nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_leases"),
     )
+    op.create_table(
+        "watch_state",
+        sa.Column("name", sa.String(128), nullable=False),
+        sa.Column("value", _JSON, nullable=False),
+        sa.Column("updated_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_watch_state"),
+    )

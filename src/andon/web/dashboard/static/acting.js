@@ -72,6 +72,24 @@ document.addEventListener("click", (event) => {
   if (button) ACTS[button.dataset.act]?.(button.dataset);
 });
 
+// -- Asking for an action --
+
+document.addEventListener("submit", (event) => {
+  if (event.target.id !== "ask-form") return;
+  event.preventDefault();
+  const kind = event.target.querySelector("#ask-kind");
+  const model = event.target.querySelector("#ask-model").value;
+  ask({
+    title: `${kind.selectedOptions[0].textContent}: ${model}?`,
+    text: "Who asks agrees. Where the policy wants a second person, it waits under Approvals.",
+    button: "Ask", reason: "Reason", who: true,
+    run: async (reason, { who }) => {
+      const answer = await call("POST", "/api/actions", { action_type: kind.value, model, by: who, reason });
+      return answer?.status === "pending" ? "Noted. One more person must agree." : "It is done within a second or two.";
+    },
+  });
+});
+
 // A filter is an address, so that it can be shared.
 document.addEventListener("change", (event) => {
   const form = event.target.closest("#sieve");

@@ -99,7 +99,8 @@ $("dialog-reason").addEventListener("keydown", (event) => {
 $("dialog-cancel").addEventListener("click", () => dialog.close());
 $("dialog-form").addEventListener("submit", async (event) => {
   event.preventDefault();
-  if (!act) return;
+  // One answer at a time, whatever is pressed meanwhile.
+  if (!act || $("dialog-go").disabled) return;
   $("dialog-error").hidden = true;
   const lack = lacking();
   if (lack) {

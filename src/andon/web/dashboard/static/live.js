@@ -8,14 +8,15 @@ export const PATIENCE = 8000; // milliseconds after which a server that says not
 
 let goneSince = null;
 
-function offline(gone) {
+/** Says what is wrong, in words that "since" can follow; empty: nothing is. */
+function offline(wrong) {
   const notice = $("offline");
-  if (!gone) goneSince = null;
+  if (!wrong) goneSince = null;
   else goneSince ??= new Date();
-  document.body.classList.toggle("is-offline", gone);
-  notice.hidden = !gone;
-  if (gone) {
-    notice.textContent = `Andon cannot be reached since ${exact(goneSince)} (${ago(goneSince)}). ` +
+  document.body.classList.toggle("is-offline", Boolean(wrong));
+  notice.hidden = !wrong;
+  if (wrong) {
+    notice.textContent = `${wrong} since ${exact(goneSince)} (${ago(goneSince)}). ` +
       "What you see is from before. Trying again.";
   }
 }
@@ -28,11 +29,12 @@ export async function refresh(path = location.href) {
     answer = await fetch(path, { headers: { Accept: "text/html" }, cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
     words = await answer.text();
   } catch {
-    offline(true);
+    offline("Andon cannot be reached");
     return false;
   }
-  offline(false);
   if (answer.redirected && new URL(answer.url).pathname === "/login") location.reload();
+  // An error is no news of the line: what stands there must not look as if it were current.
+  offline(answer.ok ? "" : `Andon has answered with an error (${answer.status})`);
   if (!answer.ok) return false;
   const fresh = new DOMParser().parseFromString(words, "text/html");
   for (const part of document.querySelectorAll("[data-live]")) {
