@@ -423,6 +423,17 @@ def test_a_clock_that_was_set_back_stops_nothing(bench):
     assert bench.db.actions.get(action.action_id).status == "succeeded"
 
 
+def test_what_was_found_of_a_version_that_was_left_meanwhile_is_not_acted_on(bench):
+    """Neither what a look found nor a trip: the version that serves now is another."""
+    bench.policy('[models.default]\nrollback = "auto"\n')
+    bench.versions()
+    bench.db.models.set_active("pcb", 1, event_type="ROLLBACK", reason="By hand", actor="ana")
+    bench.handle(*BAD)
+    bench.agent.trip("pcb", 2, trip(bench))
+    bench.tick()
+    assert (bench.serving(), bench.actions()) == (1, [])
+
+
 def test_a_database_that_is_read_only_for_a_minute_loses_nothing(sqlite_path):
     """Another program holds its lock: looks and ticks fail, then everything goes on."""
     db = Database(sqlite_path, busy_timeout=0.05)
@@ -442,7 +453,7 @@ def test_a_database_that_is_read_only_for_a_minute_loses_nothing(sqlite_path):
         other.execute("ROLLBACK")
     other.close()
     bench.tick()
-    bench.handle(*diagnose([signal("missing", Issue.DATA_QUALITY)]))
+    bench.handle(*diagnose([signal("missing", Issue.DATA_QUALITY, version=1)]))
     assert bench.serving() == 1
     assert bench.db.actions.get(waits.action_id).status == "succeeded"
     assert [one.attempts for one in bench.actions("rollback_model")] == [1]

@@ -194,6 +194,18 @@ def test_what_another_process_activates_serves_soon(serving):
     assert serving.engine.states()["pcb"].loaded
 
 
+def test_a_rollback_of_another_process_counts(serving):
+    """Whoever scrapes the server sees what was rolled back at the terminal."""
+    serving.deploy(serving.file("second"))
+    beside = type(serving)(serving.home)
+    beside.start(serve=False)
+    beside.platform.rollback("pcb", "By hand", "test")
+    beside.stop()
+    until(lambda: serving.ask().model_version == 1, seconds=3)
+    counted = serving.platform.collector.get_sample_value("pcb_model_rollbacks_total")
+    assert counted == 1
+
+
 def test_what_another_process_activates_and_cannot_be_loaded_is_told(serving):
     """The loaded version goes on, and the state says why."""
     serving.deploy("second", activate=False)

@@ -274,6 +274,8 @@ class Agent:
         if guards.decided(finding):
             return []
         situation = self._situation(finding, findings, policy, moment)
+        if not _serves(finding, situation.target):
+            return []
         made = []
         for wish in decision.decide(finding, situation):
             action = self._want(finding, wish, situation, policy, guards)
@@ -404,6 +406,8 @@ class Agent:
                 # It waits for people, or for its turn.
                 return
             target = find_target(self._db, model, moment=moment)
+            if not _serves(finding, target):
+                return
             action = self._leave(finding, target, policy, guards, moment)
         self._worker.at_once(action)
 
@@ -444,6 +448,13 @@ class Agent:
             waiting, self._trips = self._trips, []
         for model, version, trip in waiting:
             self.trip(model, version, trip, moment)
+
+
+def _serves(finding: Finding, target: Target | None) -> bool:
+    """Whether what was found is still true of the version that serves."""
+    if target is None or target.active is None or finding.version is None:
+        return True
+    return target.active.version == finding.version
 
 
 def _of_trip(model: str, version: int, trip: Any) -> Finding:

@@ -63,9 +63,7 @@ def find_target(
         moment: Now; without it nothing is said about holding.
         without: Versions that were tried and did not load.
     """
-    with db.read() as connection:
-        history = serving_history(connection, model)
-    versions = {version.version: version for version in db.models.list(model)}
+    history, versions = _known(db, model)
     active = next((one for one in versions.values() if one.is_active), None)
     left = _left_by_rollback(history)
     passed = []
@@ -86,6 +84,25 @@ def find_target(
         passed=tuple(passed),
         hold="" if begun is None or moment is None else _hold(begun, moment),
     )
+
+
+def _known(db: Database, model: str) -> tuple[list[Event], dict[int, ModelVersion]]:
+    """The history and the versions of one moment.
+
+    Read apart, a change in between would show the version that was just left as one to go back to.
+    """
+    history = _history(db, model)
+    while True:
+        versions = {version.version: version for version in db.models.list(model)}
+        again = _history(db, model)
+        if len(again) == len(history):
+            return history, versions
+        history = again
+
+
+def _history(db: Database, model: str) -> list[Event]:
+    with db.read() as connection:
+        return serving_history(connection, model)
 
 
 def by_agent(actor: str) -> bool:

@@ -348,6 +348,10 @@ class Fleet:
             log.warning("No active model found in database", model=model)
             return
         log.info(f"Model v{active.version} was activated by another process", model=model)
+        newest, _ = self._db.events.page(model=model, event_type="ROLLBACK", limit=1)
+        if newest and newest[0].timestamp == active.deployed_date:
+            # Of a terminal or of another server: whoever scrapes this one should see it, too.
+            self._metrics.rolled_back(model)
         try:
             self.swap(active, self.load(active))
         except AndonError as error:
