@@ -9,6 +9,7 @@ import gc
 import json
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -389,7 +390,18 @@ def _heart(home: Path) -> tuple[ModelVersion, Any]:
     home.mkdir()
     data = streams.HEART / "processed.cleveland.data"
     subprocess.run(
-        ["andon", "train", "heart-disease", "--data", str(data), "--home", str(home), "--json"],
+        [
+            sys.executable,
+            "-m",
+            "andon",
+            "train",
+            "heart-disease",
+            "--data",
+            str(data),
+            "--home",
+            str(home),
+            "--json",
+        ],
         check=True,
         capture_output=True,
     )

@@ -43,7 +43,7 @@ def drill(
     A version that finds nothing, one that is slow, runtimes that are killed or hang, blurred
     pictures, drifting rows, and a rollback that waits for two people. Your policy is what is
     tried. It happens in HOME/drills, in installations of their own: nothing real is touched, and a
-    running server goes on. Takes about two minutes. The report stays in HOME/reports; exit code 1
+    running server goes on. Takes about a minute. The report stays in HOME/reports; exit code 1
     where something did not work.
     """
     settings = load_settings(home)
