@@ -90,15 +90,7 @@ def answer_times(
         height=TIME_HEIGHT,
         transform=[_when()],
         layer=[
-            {
-                "mark": {"type": "area", "color": "--working", "opacity": 0.16},
-                "encoding": {
-                    "x": x,
-                    "y": y | {"field": "p50"},
-                    "y2": {"field": "p95"},
-                    "detail": {"field": "part"},
-                },
-            },
+            _band(x, y, "p50", "p95"),
             *_line("p50", x, y, tooltip, len(values)),
             *level(usual, "baseline", "--muted", y),
             *level(limit, "limit", "--stop", y),
@@ -186,15 +178,7 @@ def confidences(rows: Sequence[Slice], usual: float | None, start: datetime, end
         height=CONFIDENCE_HEIGHT,
         transform=[_when()],
         layer=[
-            {
-                "mark": {"type": "area", "color": "--working", "opacity": 0.16},
-                "encoding": {
-                    "x": x,
-                    "y": y | {"field": "lowest"},
-                    "y2": {"field": "mean"},
-                    "detail": {"field": "part"},
-                },
-            },
+            _band(x, y, "lowest", "mean"),
             *_line("mean", x, y, tooltip, len(values)),
             *level(usual, "usual", "--muted", y),
         ],
@@ -342,6 +326,19 @@ def _line(field: str, x: Spec, y: Spec, tooltip: list[Spec], points: int) -> lis
 def level(value: float | None, text: str, color: str, y: Spec) -> list[Spec]:
     """A dashed line across the chart with its name, where there is such a number."""
     return [] if value is None else charts.level(round(value, 4), text, color, y)
+
+
+def _band(x: Spec, y: Spec, low: str, high: str) -> Spec:
+    """The room between two fields, one piece for each part of the time."""
+    return {
+        "mark": {"type": "area", "color": "--working", "opacity": 0.16},
+        "encoding": {
+            "x": x,
+            "y": y | {"field": low},
+            "y2": {"field": high},
+            "detail": {"field": "part"},
+        },
+    }
 
 
 def _before_now() -> Spec:

@@ -1,5 +1,6 @@
 """`andon drift`: look, show, list, pin and unpin from a terminal."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -70,3 +71,18 @@ def test_nothing_to_show_says_what_to_do(home: Path):
     assert "No reports yet" in said("reports", "--home", home)
     with pytest.raises(AndonError, match="andon drift run"):
         said("show", "--home", home)
+
+
+def test_a_full_page_says_what_it_needs(home: Path):
+    """Without a report it says how to get one; without Evidently, what to install."""
+    with pytest.raises(AndonError) as refused:
+        said("full", "--home", home)
+    assert "andon drift run" in refused.value.hint
+    said("run", "--home", home)
+    if importlib.util.find_spec("evidently") is None:
+        with pytest.raises(AndonError, match="Evidently") as refused:
+            said("full", "--home", home)
+        assert "andon[report]" in refused.value.hint
+    else:
+        page = Path(json.loads(said("full", "--home", home, "--json"))["page"])
+        assert "brightness" in page.read_text(encoding="utf-8").lower()

@@ -15,9 +15,6 @@ from andon.monitoring.signals import Issue, Signal, State
 CAMERA = "camera"
 """Name of the signals about cameras."""
 
-FEED = "stale_feed"
-"""Name of the signals about feeds of events."""
-
 # What a sick camera makes look bad by itself; an error or a slow answer it does not.
 _OF_PICTURES = frozenset({Issue.DATA_DRIFT, Issue.ANOMALY, Issue.LOW_CONFIDENCE})
 _RANK = {"info": 0, "warning": 1, "critical": 2}

@@ -110,12 +110,6 @@ def by_agent(actor: str) -> bool:
     return actor == ACTOR or actor.startswith(f"{ACTOR},")
 
 
-def last_rollback(db: Database, model: str) -> Event | None:
-    """The newest rollback of a model, whoever did it."""
-    events, _ = db.events.page(model=model, event_type="ROLLBACK", limit=1)
-    return events[0] if events else None
-
-
 def _served(history: list[Event]) -> list[int]:
     """Versions by when they last began to serve, the newest first."""
     numbers: dict[int, None] = {}

@@ -192,6 +192,42 @@ def reports(
     )
 
 
+@app.command(short_help="Make a full Evidently page.")
+def full(
+    report_id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ID]", help="Of a report. Default: the newest.", show_default=False
+        ),
+    ] = None,
+    home: Home = None,
+    model: Model = None,
+    as_json: Json = False,
+) -> None:
+    """Make a full Evidently page of a report and keep it with the reports.
+
+    Needs the extra `report`. Takes a minute or so.
+    """
+    with opened(home) as platform:
+        from andon.monitoring.drift.evidently import evidently_report  # noqa: PLC0415 - as above
+
+        stored = platform.db.drift_reports
+        if report_id is None:
+            name = model or platform.settings.default_model
+            newest = stored.newest(name)
+            if newest is None:
+                raise NotFound(
+                    f"Model {name} has no drift report yet.", hint="Look now: andon drift run."
+                )
+            report_id = newest.report_id
+        made = evidently_report(stored, report_id, platform.settings.reports)
+        page = platform.settings.reports / str(made.report_path)
+    if as_json:
+        output.print_json({"report_id": made.report_id, "page": page})
+    else:
+        output.say(f"Page: {page}")
+
+
 def _show(found: "DriftReport", page: Path | None, *, as_json: bool) -> None:
     from andon.monitoring.drift import html, report  # noqa: PLC0415 - comes with NumPy
 

@@ -105,10 +105,6 @@ class Traffic:
             return None
         return self._splits.get(model)
 
-    def splits(self) -> dict[str, Split]:
-        """The rollouts by model, as this process sees them."""
-        return dict(self._splits)
-
     # -- Changing -----------------------------------------------------------------------
 
     def start(
