@@ -137,7 +137,10 @@ def test_no_body_makes_a_fault(watched: Site, data: st.DataObject):
         body[name] = data.draw(_ODD)
     if isinstance(body.get("parameters"), dict):
         inner = st.sampled_from(["message", "title", "severity", "to_version", "to_threshold"])
-        body["parameters"] |= data.draw(st.dictionaries(inner, _ODD, max_size=2))
+        # A new one: what was drawn may be drawn again, and must not hold itself by then.
+        body["parameters"] = body["parameters"] | data.draw(
+            st.dictionaries(inner, _ODD, max_size=2)
+        )
     answer = watched.client.request(method, path, content=json.dumps(body))
     sane(answer)
 
