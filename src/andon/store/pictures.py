@@ -5,6 +5,8 @@ not flushed unless asked: the row is the durable part, and a power cut may cost 
 never an answer.
 """
 
+import itertools
+import math
 import os
 import time
 from pathlib import Path
@@ -19,6 +21,8 @@ _HEX = frozenset("0123456789abcdef")
 _LEFTOVER_SECONDS = 3600.0
 # How stale a file's time may get before seeing it again refreshes it.
 _TOUCH_SECONDS = 3600.0
+# How long the free room that was read is believed; what is written meanwhile is taken off it.
+_ROOM_SECONDS = 1.0
 
 
 class Pictures:
@@ -33,6 +37,10 @@ class Pictures:
         self.folder = folder
         self.min_free_bytes = min_free_bytes
         self._incoming = folder / ".incoming"
+        # Names of its own: other processes, and earlier ones, write here too.
+        self._mine, self._count = uuid4().hex, itertools.count()
+        self._room = 0
+        self._room_read = -math.inf
 
     def put(self, sha256: str, data: bytes, format: str, *, durable: bool = False) -> bool:  # noqa: A002 - Pillow's word
         """Keep a picture; whether it is kept now.
@@ -123,32 +131,36 @@ class Pictures:
         return True
 
     def _room_for(self, size: int) -> bool:
-        try:
-            disk = os.statvfs(self.folder)
-        except FileNotFoundError:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            disk = os.statvfs(self.folder)
-        return disk.f_bavail * disk.f_frsize - size >= self.min_free_bytes
+        moment = time.monotonic()
+        if moment - self._room_read > _ROOM_SECONDS or self._room - size < self.min_free_bytes:
+            try:
+                disk = os.statvfs(self.folder)
+            except FileNotFoundError:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                disk = os.statvfs(self.folder)
+            self._room, self._room_read = disk.f_bavail * disk.f_frsize, moment
+        self._room -= size
+        return self._room >= self.min_free_bytes
 
     def _write(self, path: Path, data: bytes, *, durable: bool) -> None:
-        temporary = self._incoming / uuid4().hex
+        temporary = f"{self._incoming}/{self._mine}-{next(self._count)}"
         try:
             try:
-                temporary.write_bytes(data)
+                _write_file(temporary, data)
             except FileNotFoundError:
                 self._incoming.mkdir(parents=True, exist_ok=True)
-                temporary.write_bytes(data)
+                _write_file(temporary, data)
             if durable:
-                flush(temporary)
+                flush(Path(temporary))
             try:
-                temporary.rename(path)
+                os.rename(temporary, path)  # noqa: PTH104 - as `_write_file`
             except FileNotFoundError:
                 path.parent.mkdir(exist_ok=True)
-                temporary.rename(path)
+                os.rename(temporary, path)  # noqa: PTH104
             if durable:
                 self._flush_folders(path)
         except OSError:
-            temporary.unlink(missing_ok=True)
+            Path(temporary).unlink(missing_ok=True)
             raise
 
     def _flush_folders(self, path: Path) -> None:
@@ -165,6 +177,20 @@ class Pictures:
                 with os.scandir(folder) as entries:
                     found.extend(entry for entry in entries if entry.is_file())
         return found
+
+
+def _write_file(path: str, data: bytes) -> None:
+    """With three system calls: after each, this thread must wait for Python's lock again.
+
+    Python's own files make six, which kept an answer waiting for a fifth of a millisecond more.
+    """
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(file, rest) :]
+    finally:
+        os.close(file)
 
 
 def _delete(path: str) -> int:
