@@ -213,6 +213,7 @@ class OnnxModel:
             options = onnxruntime.RunOptions()
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
             self._sessions.wide.run(self._outputs, self._feed(self._packer.tensor()), options)
+        self._tensors.clear()
 
     def close(self) -> None:
         """Free the sessions; calls that run finish first, later ones fail."""
