@@ -147,6 +147,9 @@ class Platform:
             setting="TELEMETRY_CRON",
         )
         self._watching()
+        self._rows = housekeeping.RowSweep(
+            self.db, settings, lambda: self._lease.held() and not self._stopped, self.collector
+        )
         self._periodic = [
             Periodic("refresh", REFRESH_SECONDS, self.engine.refresh),
             Periodic(
@@ -406,6 +409,7 @@ class Platform:
             self.db.drift_reports.prune(now() - timedelta(days=settings.keep_reports_days))
             files.sweep(settings.reports, now() - timedelta(days=settings.keep_reports_days))
             self.notifier.prune()
+        self._rows.run()
 
     def _listen(self) -> None:
         """Take events from the broker, where one is set.

@@ -6,32 +6,18 @@ working directory. The bare names that the replaced systems used (``CONFIDENCE_T
 this file; a check fails when they differ.
 """
 
-import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from andon.setting_values import Days, Home, Origins, origins
 
 
 def _names(field: str, *bare: str) -> AliasChoices:
     """The prefixed name first, then the bare names older installations used."""
     return AliasChoices(f"ANDON_{field.upper()}", *bare, field)
-
-
-# No path, no wildcard: who may come is named.
-_ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
-
-
-def _listed(value: str) -> list[str]:
-    """The origins of a comma-separated list, in lower case."""
-    names = (name.strip().lower().removesuffix("/") for name in value.split(","))
-    return [name for name in names if name]
-
-
-def _as_browsers_write(origin: str) -> str:
-    """Without the port that goes without saying."""
-    return origin.removesuffix(":443" if origin.startswith("https:") else ":80")
 
 
 class Settings(BaseSettings):
@@ -50,7 +36,7 @@ class Settings(BaseSettings):
     )
 
     # -- Where things are ---------------------------------------------------------------
-    home: Path = Field(
+    home: Home = Field(
         default=Path("~/.andon"),
         description="Folder that holds everything an embedded installation owns.",
     )
@@ -99,7 +85,7 @@ class Settings(BaseSettings):
         default="",
         description="Further Host header values to accept, comma-separated (a proxy's name).",
     )
-    allowed_origins: str = Field(
+    allowed_origins: Origins = Field(
         default="",
         description="Web pages of others that may send telemetry and events from a browser and "
         "read their numbers: origins such as https://app.example:8443, comma-separated.",
@@ -193,6 +179,30 @@ class Settings(BaseSettings):
         ge=0,
         description="Received pictures are deleted, oldest first, beyond this many bytes. "
         "0: no limit.",
+    )
+    keep_predictions_days: Days = Field(
+        default=90.0,
+        description="Predictions without a label are deleted after this many days; the totals of "
+        "their versions stay. 0: never.",
+    )
+    keep_labelled_days: Days = Field(
+        default=0.0,
+        description="Predictions with a label are deleted after this many days, with the label. "
+        "0: never, for accuracy and training need them.",
+    )
+    keep_telemetry_days: Days = Field(
+        default=90.0,
+        description="Eye measurements are deleted after this many days; their sums by minute, hour "
+        "and day stay. Older ones are refused from then on. 0: never.",
+    )
+    keep_jobs_days: Days = Field(
+        default=90.0,
+        description="Jobs that are over, replays among them, are deleted after this many days. "
+        "0: never.",
+    )
+    keep_alerts_days: Days = Field(
+        default=400.0,
+        description="Resolved alerts are deleted after this many days. 0: never.",
     )
     min_free_bytes: int = Field(
         default=200 * 1024**2,
@@ -462,26 +472,10 @@ class Settings(BaseSettings):
         description="First level of the topics: PREFIX/SITE/events and PREFIX/SITE/telemetry.",
     )
 
-    @field_validator("home", mode="after")
-    @classmethod
-    def _expand(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
-
-    @field_validator("allowed_origins", mode="after")
-    @classmethod
-    def _are_origins(cls, value: str) -> str:
-        for origin in _listed(value):
-            if not _ORIGIN.fullmatch(origin):
-                raise ValueError(
-                    f"{origin!r} is not an origin; write scheme, name and port alone, such as "
-                    "https://app.example or http://localhost:3000"
-                )
-        return value
-
     @property
     def origins(self) -> frozenset[str]:
         """The origins in `allowed_origins`, as browsers write them."""
-        return frozenset(_as_browsers_write(origin) for origin in _listed(self.allowed_origins))
+        return origins(self.allowed_origins)
 
     @property
     def loopback(self) -> bool:

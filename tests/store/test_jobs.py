@@ -1,11 +1,6 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
-import pytest
-
-from andon.errors import NotFound
-from andon.store.clock import now
 from andon.store.database import Database
 from andon.store.ids import uuid7
 
@@ -143,15 +138,3 @@ def test_jobs_are_listed_newest_first(db: Database):
     assert end is None
     assert [job.id for job in db.jobs.page(kind="b")[0]] == [made[1]]
     assert db.jobs.page(status="running")[0] == []
-
-
-def test_finished_jobs_are_forgotten(db: Database):
-    """Those that ended before a time; queued ones never."""
-    job, queued = db.jobs.add("predict", {}), db.jobs.add("predict", {})
-    db.jobs.claim("w", 30)
-    db.jobs.finish(job.id, "w", 1, None)
-    assert db.jobs.delete_finished_before(now() - timedelta(days=1)) == 0
-    assert db.jobs.delete_finished_before(now() + timedelta(days=1)) == 1
-    with pytest.raises(NotFound, match=job.id):
-        db.jobs.get(job.id)
-    assert db.jobs.get(queued.id).status == "queued"

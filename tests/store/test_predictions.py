@@ -208,18 +208,6 @@ def test_latency_percentiles_are_measured_latencies(db: Database):
     assert db.predictions.latency_percentiles("pcb", limit=10)["p50"] == 95.0
 
 
-def test_old_answers_are_pruned(db: Database, monkeypatch: pytest.MonkeyPatch):
-    """In small transactions; the totals remember them."""
-    monkeypatch.setattr("andon.store.predictions._DELETE_AT_ONCE", 3)
-    version = add_version(db)
-    log(db, version, 10, created_at=now() - timedelta(days=100))
-    (kept,) = log(db, version)
-    assert db.predictions.delete_before(now() - timedelta(days=90)) == 10
-    assert [one.id for one in db.predictions.page()[0]] == [kept]
-    assert db.predictions.stats("pcb")["total_inferences"] == 11
-    assert db.predictions.delete_before(now() - timedelta(days=90)) == 0
-
-
 @pytest.mark.parametrize("nasty", ["a\0b", "\ud800", "%", "' OR ''='", "x" * 100_000])
 def test_nasty_filters_find_nothing(db: Database, nasty: str):
     """Whatever a stranger sends: no rows or a clear refusal, never a surprise."""

@@ -71,7 +71,7 @@ class Connections:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection for looking, on SQLite at one state throughout; nothing it does is kept."""
-        with self._errors_translated(), self._engine.connect() as connection:
+        with self.errors_translated(), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -83,7 +83,7 @@ class Connections:
         """
         with (
             self.writing_turn(),
-            self._errors_translated(),
+            self.errors_translated(),
             self._engine.connect() as connection,
             connection.execution_options(**_WRITING).begin(),
         ):
@@ -119,7 +119,7 @@ class Connections:
                 if not schema.is_newest(connection, self.name):
                     schema.upgrade(connection)
             return
-        with self._errors_translated():
+        with self.errors_translated():
             newest = schema.is_newest_file(self.path)
             self._use_write_ahead_log(self.path)
         if newest:
@@ -132,7 +132,7 @@ class Connections:
     @contextmanager
     def _migrating(self) -> Iterator[Connection]:
         """A writing connection without foreign keys: SQLite rebuilds tables to alter them."""
-        with self.writing_turn(), self._errors_translated(), self._engine.connect() as connection:
+        with self.writing_turn(), self.errors_translated(), self._engine.connect() as connection:
             connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")
             try:
                 with connection.execution_options(**_WRITING).begin():
@@ -149,7 +149,7 @@ class Connections:
 
     def open_sqlite(self) -> sqlite3.Connection:
         """One more bare connection with the same settings, for the writer's hot path."""
-        with self._errors_translated():
+        with self.errors_translated():
             connection = sqlite3.connect(
                 str(self.path), isolation_level=None, check_same_thread=False,
                 cached_statements=64, timeout=self.busy_timeout,
@@ -178,7 +178,8 @@ class Connections:
         return translated(error, self.name)
 
     @contextmanager
-    def _errors_translated(self) -> Iterator[None]:
+    def errors_translated(self) -> Iterator[None]:
+        """What goes wrong inside with the database comes out as an `AndonError`."""
         try:
             yield
         except PoolTimeoutError as error:
@@ -241,6 +242,8 @@ class Connections:
             try:
                 if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
                     return
+                # Of a new file only, and only before its first page: `space` gives room back.
+                connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
                 # May fail at once: SQLite does not always wait for the lock here.
                 if connection.execute("PRAGMA journal_mode=WAL").fetchone()[0] == "wal":
                     return

@@ -30,6 +30,7 @@ from andon.store.outbox import Outbox
 from andon.store.predictions import Predictions
 from andon.store.records import Event, ModelVersion, Prediction
 from andon.store.rejected_messages import RejectedMessages
+from andon.store.retention import Retention
 from andon.store.rollouts import Rollouts
 from andon.store.roster import Roster
 from andon.store.schedules import Schedules
@@ -96,6 +97,7 @@ class Database(Connections):
         self.rollouts = Rollouts(self)
         self.leases = Leases(self)
         self.watch_state = WatchState(self)
+        self.retention = Retention(self)
         self.event_writer = EventWriter(
             self,
             {

@@ -16,6 +16,7 @@ from andon.store import paging
 from andon.store.connections import Connections
 from andon.store.drowsiness_ingest import ingest
 from andon.store.drowsiness_records import (
+    WIDTHS,
     Driver,
     DrowsinessEvent,
     DrowsinessRow,
@@ -23,7 +24,7 @@ from andon.store.drowsiness_records import (
     Sums,
 )
 from andon.store.factory_records import Refused
-from andon.store.tables import drowsiness_events
+from andon.store.tables import drowsiness_events, drowsiness_totals
 
 __all__ = ["Driver", "DrowsinessEvent", "DrowsinessEvents", "DrowsinessRow", "Measurements", "Sums"]
 
@@ -153,18 +154,24 @@ class DrowsinessEvents:
         )
 
     def drivers(self, since: int | None = None, until: int | None = None) -> list[Driver]:
-        """Who was measured in a window, by id, and when each was measured last (ever)."""
+        """Who was measured in a window, by id, and when each was measured last (ever).
+
+        Where all measurements of a driver were deleted, to the minute.
+        """
         found = totals.sums(self._connections, since, until, by_driver=True)
         last = select(func.max(_events.timestamp))
+        minute = select(func.max(drowsiness_totals.c.start)).where(
+            drowsiness_totals.c.width == WIDTHS[-1]
+        )
+        drivers = []
         with self._connections.read() as connection:
-            return [
-                Driver(
-                    driver_id=sums.driver_id,
-                    sums=sums,
-                    last=connection.scalar(last.where(_events.driver_id == sums.driver_id)) or 0,
-                )
-                for sums in found
-            ]
+            for sums in found:
+                whose = sums.driver_id
+                seen = connection.scalar(last.where(_events.driver_id == whose))
+                if seen is None:
+                    seen = connection.scalar(minute.where(drowsiness_totals.c.driver_id == whose))
+                drivers.append(Driver(driver_id=whose, sums=sums, last=seen or 0))
+        return drivers
 
     def measurements(self, since: int, until: int, driver: str, limit: int) -> Measurements:
         """A driver's stream, oldest first, at most `limit` points from the beginning."""

@@ -38,6 +38,7 @@ SELECT * FROM unnest(
 ON CONFLICT (event_id) DO NOTHING
 RETURNING event_id
 """  # noqa: S608 - constants
+_SINCE = "SELECT before FROM retention WHERE name = 'telemetry'"
 _REPLACE = """
 UPDATE drowsiness_events SET ear_value = ?, is_drowsy = ?, duration_ms = ? WHERE event_id = ?
 """
@@ -69,6 +70,12 @@ def ingest(
     if not rows:
         return []
     sql = Statements(connection)
+    # On PostgreSQL nothing more is deleted before this transaction ends.
+    since = sql.first(_SINCE + " FOR SHARE" if sql.postgresql else _SINCE)
+    if since is not None and min(row.timestamp for row in rows) < since[0]:
+        late = [_late(row) if row.timestamp < since[0] else None for row in rows]
+        others = iter(ingest(connection, [row for row in rows if row.timestamp >= since[0]]))
+        return [next(others) if refused is None else refused for refused in late]
     if sql.postgresql:
         _lock_drivers(sql, {row.driver_id for row in rows})
     known = _stored(sql, {row.event_id for row in rows})
@@ -164,6 +171,15 @@ def _reused(event_id: str) -> Refused:
         reason="reused_id",
         detail=f"event_id {event_id} was already used for another measurement.",
         hint="Give every measurement an id of its own, and send repeats unchanged.",
+    )
+
+
+def _late(row: DrowsinessRow) -> Refused:
+    return Refused(
+        reason="too_old",
+        detail=f"The measurement {row.event_id} is of a time whose measurements were deleted, so "
+        "that a repeat could not be told from a new one.",
+        hint="Send measurements sooner, or keep them for longer (ANDON_KEEP_TELEMETRY_DAYS).",
     )
 
 

@@ -1,7 +1,8 @@
 """The sums of the eye telemetry over any window, from the totals that are kept.
 
 Whole days, hours and minutes come from the totals, what is left at the ends from the
-measurements; so a question about a year costs little more than one about an hour.
+measurements; so a question about a year costs little more than one about an hour. Where old
+measurements were deleted (`retention`), what is left at the ends counts as whole minutes.
 """
 
 from collections.abc import Sequence
@@ -24,9 +25,10 @@ from sqlalchemy import (
 
 from andon.store.connections import Connections
 from andon.store.drowsiness_records import WIDTHS, Sums
-from andon.store.tables import drowsiness_events, drowsiness_totals
+from andon.store.tables import drowsiness_events, drowsiness_totals, retention
 
 _MICROS = 1_000_000
+_MINUTE = 60 * _MICROS
 # Beyond every time that is accepted, on a border of days.
 _END_OF_TIME = 100_000 * 86_400 * _MICROS
 
@@ -44,6 +46,8 @@ def sums(
     by_driver: bool = False,
 ) -> list[Sums]:
     """The sums of ``since <= timestamp < until``, exact to the microsecond.
+
+    An end in a minute whose measurements were deleted is moved outwards, to the whole minute.
 
     Args:
         connections: The database.
@@ -65,28 +69,38 @@ def sums(
     begin = 0 if since is None else max(since, 0)
     end = _END_OF_TIME if until is None else min(until, _END_OF_TIME)
     sqlite = connections.path is not None
-    parts = [
-        _of_totals(kept, first, last, driver)
-        if kept
-        else _of_rows(first, last, driver, sqlite=sqlite)
-        for kept, first, last in pieces(begin, end, usable)
-    ]
-    if not parts:
-        return []
-    # One statement, so that a measurement that arrives meanwhile counts once or not at all.
-    query = _grouped(union_all(*parts), width, by_driver=by_driver)
     with connections.read() as connection:
+        whole = telemetry_since(connection)
+        if begin < whole:
+            begin -= begin % _MINUTE
+        if end < whole:
+            end += -end % _MINUTE
+        parts = [
+            _of_totals(kept, first, last, driver)
+            if kept
+            else _of_rows(first, last, driver, sqlite=sqlite)
+            for kept, first, last in pieces(begin, end, usable)
+        ]
+        if not parts:
+            return []
+        # One statement, so that a measurement that arrives meanwhile counts once or not at all.
+        query = _grouped(union_all(*parts), width, by_driver=by_driver)
         return _read(connection, query)
 
 
 def differences(connections: Connections) -> list[str]:
-    """Where the kept sums differ from a recount of every measurement; slow, for check-ups."""
+    """Where the kept sums differ from a recount of every measurement; slow, for check-ups.
+
+    Sums of a time whose measurements were deleted are believed.
+    """
     found = []
-    every = _of_rows(0, _END_OF_TIME, sqlite=connections.path is not None)
     with connections.read() as connection:
+        whole = telemetry_since(connection)
         for width in WIDTHS:
+            first = whole + -whole % (width * _MICROS)
+            every = _of_rows(first, _END_OF_TIME, sqlite=connections.path is not None)
             recount = _grouped(every, width, by_driver=True)
-            kept = _grouped(_of_totals(width, 0, _END_OF_TIME), width, by_driver=True)
+            kept = _grouped(_of_totals(width, first, _END_OF_TIME), width, by_driver=True)
             right = {(row.start, row.driver_id): row for row in _read(connection, recount)}
             there = {(row.start, row.driver_id): row for row in _read(connection, kept)}
             found += [
@@ -122,6 +136,12 @@ def pieces(since: int, until: int, widths: Sequence[int]) -> list[tuple[int, int
         (widths[0], first, last),
         *pieces(last, until, widths[1:]),
     ]
+
+
+def telemetry_since(connection: Connection) -> int:
+    """From when on every measurement is there, microseconds since 1970 UTC; 0: all of them."""
+    query = select(retention.c.before).where(retention.c.name == "telemetry")
+    return connection.scalar(query) or 0
 
 
 _SUMMED = ("events", "drowsy", "ear_sum", "duration_sum")

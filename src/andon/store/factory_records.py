@@ -43,7 +43,7 @@ class Refused(msgspec.Struct, frozen=True):
     """Why a row was not stored.
 
     Attributes:
-        reason: "unknown_worker", "unknown_workstation", "retired" or "reused_id".
+        reason: "unknown_worker", "unknown_workstation", "retired", "reused_id" or "too_old".
         detail: What is wrong with what: a full sentence.
         hint: The next step, a full sentence.
     """

@@ -5,10 +5,10 @@ queued again; a result that comes too late, from a worker that lost its job, is 
 """
 
 from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, func, insert, select, update
 
 from andon.errors import NotFound
 from andon.store.clock import now
@@ -207,7 +207,11 @@ class Jobs:
         with self._connections.read() as connection:
             row = connection.execute(select(jobs).where(_columns.id == job_id)).first()
         if row is None:
-            raise NotFound(f"There is no job {job_id}.")
+            raise NotFound(
+                f"There is no job {job_id}.",
+                hint="Old ones are deleted (ANDON_KEEP_JOBS_DAYS); GET /api/jobs lists those "
+                "there are.",
+            )
         return _record(row)
 
     def page(
@@ -238,15 +242,6 @@ class Jobs:
             query = query.where(_columns.kind == kind)
         with self._connections.read() as connection:
             return connection.scalar(query) or 0
-
-    def delete_finished_before(self, moment: datetime) -> int:
-        """Forget jobs that ended before `moment`; how many there were."""
-        with self._connections.write() as connection:
-            return connection.execute(
-                delete(jobs).where(
-                    _columns.status.in_(["succeeded", "failed"]), _columns.finished_at < moment
-                )
-            ).rowcount
 
     def _change(self, job_id: str, condition: ColumnElement[bool], **values: Any) -> bool:
         with self._connections.write() as connection:

@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import and_, insert, select
 
 from andon.store.clock import now
 from andon.store.connections import Connections
 from andon.store.records import Metric
-from andon.store.tables import performance_metrics
-
-# One pruning transaction may hold up the writer for as long as it takes to delete these.
-_DELETE_AT_ONCE = 5_000
+from andon.store.steps import Pace, at_once, delete_in_steps
+from andon.store.tables import model_versions, performance_metrics
 
 _columns = performance_metrics.c
 
@@ -107,33 +105,34 @@ class Metrics:
                 found.setdefault(version_id, []).append((moment, value))
         return found
 
-    def prune(self, before: datetime, *, keep: str = "baseline") -> int:
+    def prune(self, before: datetime, *, keep: str = "baseline", pace: Pace = at_once) -> int:
         """Delete numbers measured before a time.
 
         Args:
             before: Older ones go.
             keep: Names that begin so stay: they are measured once.
+            pace: How fast.
 
         Returns:
             How many were deleted.
         """
+        with self._connections.read() as connection:
+            versions = connection.scalars(select(model_versions.c.id)).all()
         deleted = 0
-        while True:
-            oldest = (
-                select(_columns.id)
-                .where(
-                    _columns.created_at < before,
-                    _columns.metric_name.not_like(f"{keep}%"),
-                )
-                .limit(_DELETE_AT_ONCE)
+        # Version by version: that is how the index goes.
+        for version in versions:
+            old = and_(
+                _columns.model_id == version,
+                _columns.created_at < before,
+                _columns.metric_name.not_like(f"{keep}%"),
             )
-            with self._connections.write() as connection:
-                gone = connection.execute(
-                    delete(performance_metrics).where(_columns.id.in_(oldest))
-                ).rowcount
-            deleted += gone
-            if gone < _DELETE_AT_ONCE:
-                return deleted
+            done = delete_in_steps(
+                self._connections, _columns.id, _columns.created_at, old, pace=pace
+            )
+            deleted += done.rows
+            if not done.finished:
+                break
+        return deleted
 
 
 def _record(row: Any) -> Metric:

@@ -1,6 +1,7 @@
-"""The log of answers: reading it by page, by picture and by minute, and pruning it.
+"""The log of answers: reading it by page, by picture and by minute.
 
-Writing goes through `writer`, which commits many rows at once.
+Writing goes through `writer`, which commits many rows at once; old ones are deleted in
+`retention`.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,6 @@ from sqlalchemy import (
     Text,
     case,
     cast,
-    delete,
     func,
     literal,
     select,
@@ -25,14 +25,11 @@ from sqlalchemy import (
 from andon.errors import InvalidRequest, NotFound
 from andon.store.clock import now
 from andon.store.connections import Connections
-from andon.store.feedback import delete_feedback
 from andon.store.ids import uuid7_floor
 from andon.store.model_versions import sum_totals
 from andon.store.records import Prediction
 from andon.store.tables import model_versions, predictions
 
-# One pruning transaction may hold up the writer for as long as it takes to delete these.
-_DELETE_AT_ONCE = 2_000
 # How far back a picture is looked for by name alone: there is no index on names.
 _NAMES_AT_ONCE = 20_000
 # SQLite joins at most 500 SELECTs; beyond this a plain scan is as good anyway.
@@ -60,7 +57,8 @@ class Predictions:
         if row is None:
             raise NotFound(
                 f"There is no prediction {prediction_id}.",
-                hint="Old predictions are pruned; /api/predictions lists those there are.",
+                hint="Old ones are deleted (ANDON_KEEP_PREDICTIONS_DAYS); /api/predictions "
+                "lists those there are.",
             )
         return _record(row)
 
@@ -219,31 +217,6 @@ class Predictions:
             rank = max(0, -(-len(values) * percent // 100) - 1)
             answer[f"p{percent}"] = float(values[rank]) if values else 0.0
         return answer
-
-    def delete_before(self, moment: datetime) -> int:
-        """Prune answers older than `moment` and their feedback, in small transactions.
-
-        The versions' totals stay what they are.
-
-        Returns:
-            How many answers were deleted.
-        """
-        deleted = 0
-        while True:
-            oldest = (
-                select(_columns.id)
-                .where(_columns.created_at < moment)
-                .order_by(_columns.created_at)
-                .limit(_DELETE_AT_ONCE)
-            )
-            with self._connections.write() as connection:
-                ids = list(connection.scalars(oldest))
-                # In the order in which feedback is stored: PostgreSQL would deadlock otherwise.
-                connection.execute(delete(predictions).where(_columns.id.in_(ids)))
-                delete_feedback(connection, ids)
-            deleted += len(ids)
-            if len(ids) < _DELETE_AT_ONCE:
-                return deleted
 
     def _has_label(self, label: str) -> ColumnElement[bool]:
         if self._connections.path is None:

@@ -400,6 +400,15 @@ rejected_messages = Table(
     must("reason", Text),
 )
 
+# Rows of what is named that are older than this (microseconds since 1970 UTC) were deleted.
+retention = Table(
+    "retention",
+    metadata,
+    # "predictions" (those without a label) or "telemetry".
+    must("name", String(64), primary_key=True),
+    must("before", BigInteger),
+)
+
 # Columns under the name of their row, for readers outside the repositories.
 ModelVersionRow = model_versions.c
 PredictionRow = predictions.c

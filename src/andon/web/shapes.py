@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 from starlette.responses import Response
 
+from andon import typed
 from andon.runtimes.base import Detection
 from andon.serving.answers import Answer, image_url
 from andon.serving.predict_jobs import KIND
@@ -128,7 +129,7 @@ class PredictionAnswer(msgspec.Struct, kw_only=True):
             reliable=answer.reliable,
             comparison=UNSET
             if answer.comparison is None
-            else msgspec.convert(answer.comparison, Comparison),
+            else typed.convert(answer.comparison, Comparison),
         )
 
 
@@ -212,7 +213,7 @@ class LoggedPrediction(msgspec.Struct, kw_only=True):
             image_hash=row.image_hash,
             image_width=row.image_width,
             image_height=row.image_height,
-            detections=msgspec.convert(row.detections, list[Detection]),
+            detections=typed.convert(row.detections, list[Detection]),
             confidence_scores=row.confidence_scores,
             features=row.features,
             prediction=row.prediction,
@@ -235,6 +236,10 @@ class PredictionPage(msgspec.Struct):
 
     items: list[LoggedPrediction]
     next_cursor: Annotated[str | None, Meta(description="`cursor` of the next page, or null.")]
+    kept_since: Annotated[
+        datetime | None,
+        Meta(description="Older answers without a label were deleted; null: none ever was."),
+    ]
 
 
 class Model(msgspec.Struct, kw_only=True):
@@ -284,7 +289,7 @@ class Model(msgspec.Struct, kw_only=True):
             total_detections=version.total_detections,
             notes=version.notes,
             model=version.model,
-            status=msgspec.convert(
+            status=typed.convert(
                 version.status, Literal["training", "staging", "production", "archived"]
             ),
             format="eim" if version.format == "eim" else "onnx",
@@ -392,7 +397,7 @@ def _result(job: Job) -> Any:
     """A stored result as its route would have answered it."""
     if job.result is None or job.kind != KIND:
         return job.result
-    return PredictionAnswer.of(msgspec.convert(job.result, Answer))
+    return PredictionAnswer.of(typed.convert(job.result, Answer))
 
 
 class JobPage(msgspec.Struct):
@@ -462,8 +467,8 @@ class Compared(msgspec.Struct, kw_only=True):
         answer_a, answer_b = found["result_a"], found["result_b"]
         sides = found["comparison"]
         return cls(
-            model_a=msgspec.convert(sides["model_a"], ComparedSide),
-            model_b=msgspec.convert(sides["model_b"], ComparedSide),
+            model_a=typed.convert(sides["model_a"], ComparedSide),
+            model_b=typed.convert(sides["model_b"], ComparedSide),
             detections_a=answer_a.detections,
             detections_b=answer_b.detections,
             result_a=PredictionAnswer.of(answer_a),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from andon.cli.checkup import (
     floor,
+    kept,
     machine,
     model_files,
     server,
@@ -31,6 +32,7 @@ def examine(settings: "Settings") -> Iterator[Finding]:
     yield from machine.examine(settings)
     yield from variables.examine(settings)
     yield from storage.examine(settings)
+    yield from kept.examine(settings)
     yield from model_files.examine(settings)
     yield from floor.examine(settings)
     yield from training.examine(settings)

@@ -22,13 +22,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from andon.errors import DatabaseDamaged, Unavailable
 from andon.store import schema
-from andon.store.clock import now
+from andon.store.clock import moment, now
+from andon.store.retention import PREDICTIONS
+from andon.store.space import Space, space
 from andon.store.tables import (
     ModelVersionRow,
     PredictionRow,
     factory_events,
     factory_totals,
     rejected_messages,
+    retention,
     training_runs,
 )
 from andon.store.training_runs import newest_of_each
@@ -50,6 +53,19 @@ class StoredFile(msgspec.Struct, frozen=True):
     file_size: int
     is_active: bool
     damaged: str
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What the database holds of the past.
+
+    Attributes:
+        first: When the oldest prediction was given; None without any.
+        since: From when on predictions without a label are there; None: all of them.
+    """
+
+    space: Space
+    first: datetime | None
+    since: datetime | None
 
 
 class Reader:
@@ -109,6 +125,22 @@ class Reader:
             return None
         newest: Any = self._connection.execute(select(func.max(PredictionRow.created_at))).scalar()
         return newest if isinstance(newest, datetime) else None
+
+    def kept(self) -> Kept | None:
+        """How large it is and since when; None before the first migration."""
+        known = inspect(self._connection)
+        if not known.has_table("predictions"):
+            return None
+        before = None
+        if known.has_table("retention"):
+            before = self._connection.scalar(
+                select(retention.c.before).where(retention.c.name == PREDICTIONS)
+            )
+        return Kept(
+            space(self._connection),
+            self._connection.scalar(select(func.min(PredictionRow.created_at))),
+            moment(before) if before else None,
+        )
 
     def has_floor(self) -> bool:
         """Whether the tables of the floor are there yet."""

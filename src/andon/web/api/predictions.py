@@ -9,6 +9,7 @@ from starlette.responses import Response
 from andon.errors import NotFound
 from andon.platform import Platform
 from andon.serving.cameras import MAX_CAMERA
+from andon.store.retention import PREDICTIONS
 from andon.web import openapi, pictures
 from andon.web.parameters import NO_NUL, UUID, Moment, known_model
 from andon.web.shapes import LoggedPrediction, PredictionPage, reply
@@ -84,7 +85,9 @@ def router(platform: Platform) -> APIRouter:
             before=cursor.lower() if cursor else None,
             limit=limit,
         )
-        return reply(PredictionPage([LoggedPrediction.of(row) for row in rows], following))
+        since_when = platform.db.retention.since(PREDICTIONS)
+        items = [LoggedPrediction.of(row) for row in rows]
+        return reply(PredictionPage(items, following, since_when))
 
     @routes.get(
         "/api/predictions/{prediction_id}",
