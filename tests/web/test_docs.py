@@ -130,6 +130,14 @@ def test_the_pages_need_nothing_from_outside(site: Site, path):
     assert "unsafe-eval" not in policy
 
 
+def test_redoc_does_not_ask_its_makers_for_their_mark(site: Site):
+    """The one picture it would fetch is left out of the script; the rest of it is as it came."""
+    script = site.client.get("/docs/assets/redoc.standalone.js")
+    assert script.headers["cache-control"] == "private, max-age=3600"
+    assert "cdn.redoc.ly" not in script.text
+    assert 'src:"data:,"' in script.text
+
+
 def test_every_problem_type_leads_to_its_explanation(site: Site):
     """`type` is an address that can be opened."""
     page = site.client.get("/docs/errors").text

@@ -9,13 +9,15 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import case, delete, func, insert, select
 
 from andon.store.clock import now
 from andon.store.connections import Connections
 from andon.store.tables import rejected_messages
 
 KEPT = 10_000
+# So many of the newest are looked at to tell how it goes now.
+LOOKED_AT = 1_000
 MAX_TOPIC = 1_000
 MAX_REASON = 2_000
 # Of the payload, bytes: enough to see what it was.
@@ -38,6 +40,35 @@ class RejectedMessage(msgspec.Struct, frozen=True):
     topic: str
     payload: str
     reason: str
+
+
+class RejectedTopic(msgspec.Struct, frozen=True):
+    """The messages of one topic.
+
+    Attributes:
+        count: How many came in the window that was asked for.
+        first: When the first one came that is still kept, in the window or before it.
+        newest: The last one.
+    """
+
+    topic: str
+    count: int
+    first: datetime
+    newest: RejectedMessage
+
+
+class RejectedLately(msgspec.Struct, frozen=True):
+    """What came in the last minutes; none where `count` is 0.
+
+    Attributes:
+        count: How many of the newest `LOOKED_AT` messages.
+        first: When the first of them came.
+        topic: Of the newest one.
+    """
+
+    count: int = 0
+    first: datetime | None = None
+    topic: str = ""
 
 
 class RejectedMessages:
@@ -83,6 +114,74 @@ class RejectedMessages:
         with self._connections.read() as connection:
             rows = connection.execute(query).all()
         return [_record(row) for row in rows]
+
+    def page(
+        self, *, topic: str | None = None, before: int | None = None, limit: int = 100
+    ) -> tuple[list[RejectedMessage], int | None]:
+        """Messages, newest first, and the cursor of the next page; None on the last one.
+
+        Args:
+            topic: Only messages of this topic.
+            before: Cursor, the id of a message: only those that came before it.
+            limit: At most this many.
+        """
+        query = select(rejected_messages).order_by(_columns.id.desc()).limit(limit + 1)
+        if topic is not None:
+            # As it was kept: what a database cannot hold, it cannot be asked for.
+            query = query.where(_columns.topic == storable(topic)[:MAX_TOPIC])
+        if before is not None:
+            query = query.where(_columns.id < before)
+        with self._connections.read() as connection:
+            rows = connection.execute(query).all()
+        found = [_record(row) for row in rows[:limit]]
+        return found, found[-1].id if len(rows) > limit else None
+
+    def topics(self, since: datetime, limit: int = 100) -> list[RejectedTopic]:
+        """The topics with messages since then, the one with the newest message first."""
+        newest = func.max(_columns.id)
+        groups = (
+            select(
+                newest.label("newest"),
+                func.sum(case((_columns.received_at >= since, 1), else_=0)).label("number"),
+                func.min(_columns.received_at).label("first"),
+            )
+            .group_by(_columns.topic)
+            .having(func.max(_columns.received_at) >= since)
+            .order_by(newest.desc())
+            .limit(limit)
+            .subquery()
+        )
+        query = (
+            select(rejected_messages, groups.c.number, groups.c.first)
+            .join(groups, groups.c.newest == _columns.id)
+            .order_by(_columns.id.desc())
+        )
+        with self._connections.read() as connection:
+            rows = connection.execute(query).all()
+        return [RejectedTopic(row.topic, row.number, row.first, _record(row)) for row in rows]
+
+    def tally(self, since: datetime, *, ending: str = "") -> tuple[int, int]:
+        """How many messages came since then, and on how many topics; `ending` is of the topic."""
+        query = select(func.count(), func.count(_columns.topic.distinct())).where(
+            _columns.received_at >= since, _columns.topic.endswith(ending, autoescape=True)
+        )
+        with self._connections.read() as connection:
+            found = connection.execute(query).one()
+        return found[0], found[1]
+
+    def lately(self, since: datetime) -> RejectedLately:
+        """What came since then. Where nothing did, this costs the look at one row."""
+        newest = select(_columns.received_at, _columns.topic).order_by(_columns.id.desc())
+        with self._connections.read() as connection:
+            last = connection.execute(newest.limit(1)).first()
+            if last is None or last.received_at < since:
+                return RejectedLately()
+            looked = newest.limit(LOOKED_AT).subquery()
+            query = select(func.count(), func.min(looked.c.received_at)).where(
+                looked.c.received_at >= since
+            )
+            number, first = connection.execute(query).one()
+        return RejectedLately(number, first, last.topic)
 
     def count(self) -> int:
         """How many are kept."""

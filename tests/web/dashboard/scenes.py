@@ -485,6 +485,7 @@ def drivers(**given) -> c.DriversPage:
         "figures": (figure(id="alerts"), figure(id="eyes-0"), figure(id="eyes-1")),
         "unshown": 0,
         "latest": tuple(eye_event(number) for number in range(1, 11)),
+        "rejected": 0,
         "drawable": True,
     }
     return c.DriversPage(**{**values, **given})
@@ -599,6 +600,9 @@ SCENES = {
     "floor, own period, messages refused": floor(
         filters=filters(period="", start="2026-03-02T08:00", reset="/floor"), rejected=3
     ),
+    "floor, nothing but refused messages": silent_floor(
+        freshness=c.Freshness(level="none", last=None), rejected=12
+    ),
     "floor, wrong address": floor(filters=filters(problem="There is no worker W9.")),
     "floor, never built": floor(drawable=False),
     "floor, many rows": floor(figures=(figure(omitted=12, rows=(("08:00", "36"),) * 500),)),
@@ -630,6 +634,7 @@ SCENES = {
         figures=(),
         latest=(),
     ),
+    "drivers, messages refused": drivers(rejected=1),
     "drivers, never built": drivers(drawable=False),
     "drivers, hostile words": drivers(
         drivers=(driver(id=_HOSTILE, name=_HOSTILE),),

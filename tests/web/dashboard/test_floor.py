@@ -6,6 +6,7 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
+from tests.store.test_rejected_messages import aged
 from tests.support.floor import HOUR, MINUTE, Told, state, units
 from tests.web.conftest import Floor
 from tests.web.dashboard.test_pages import text
@@ -208,13 +209,19 @@ def test_a_period_with_too_much_in_it_is_shown_as_sums(floor: Floor, monkeypatch
 
 def test_refused_messages_are_counted_and_linked(floor: Floor):
     """They are nobody's numbers, so the page says that they are missing."""
-    floor.send(*a_shift())
-    assert "/events/rejected" not in floor.client.get("/floor").text
     floor.db.rejected.add("andon/main/events", b"nonsense", "This is not JSON.")
+    assert "1 message over MQTT could not be used" in text(floor.client.get("/floor"))
+    assert "could not be used" not in text(floor.client.get("/drivers"))
+    floor.send(*a_shift())
+    floor.db.rejected.add("andon/main/telemetry", b"nonsense", "This is not JSON.")
     page = floor.client.get("/floor")
-    assert "1 message over MQTT could not be used" in text(page)
-    assert 'href="/events/rejected"' in page.text
-    assert floor.client.get("/events/rejected").status_code == 200
+    assert "2 messages over MQTT could not be used" in text(page)
+    assert 'href="/floor/rejected"' in page.text
+    assert "1 message over MQTT could not be used" in text(floor.client.get("/drivers"))
+    aged(floor.db, timedelta(days=2))
+    page = floor.client.get("/floor")
+    assert "could not be used" not in text(page)
+    assert 'href="/floor/rejected"' in page.text
 
 
 def test_the_retired_stay_in_the_past(floor: Floor):

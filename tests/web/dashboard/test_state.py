@@ -4,6 +4,7 @@ from tests.web.dashboard.scenes import NOW, minutes_ago
 
 from andon.serving.slots import SlotState
 from andon.store.records import Event, ModelVersion
+from andon.store.rejected_messages import RejectedLately
 from andon.web.dashboard.state import Aside, Facts, judge
 
 
@@ -186,6 +187,20 @@ def test_failures_count_by_share_and_number():
     assert "10 of 50 inspections failed" in said(lamp)
     assert lamp.since == since
     assert "only=failed" in lamp.step.href
+
+
+def test_messages_that_cannot_be_used_now_are_a_worry():
+    """A sender that goes on is one; a single message is not. The topic is a stranger's word."""
+    since = NOW - timedelta(minutes=9)
+    assert judge(facts(rejected=RejectedLately(2, since, "t"))).color == "green"
+    lamp = judge(facts(rejected=RejectedLately(37, since, "andon/\u202e" + "x" * 900)))
+    assert (lamp.color, lamp.since) == ("yellow", since)
+    assert "37 MQTT messages could not be used in the last 15 minutes" in said(lamp)
+    assert "andon/\\u202exxx" in said(lamp)
+    assert len(said(lamp)) < 250
+    assert (lamp.step.href, lamp.step.text) == ("/floor/rejected", "See what was refused")
+    bare = judge(facts(state=None, versions=[], rejected=RejectedLately(3, since, "t")))
+    assert "3 MQTT messages could not be used" in said(bare)
 
 
 def test_every_worry_is_told_and_the_gravest_leads():

@@ -10,6 +10,7 @@ from tests.web.dashboard import (
     scenes,
     scenes_acting,
     scenes_drift,
+    scenes_rejected,
     scenes_watching,
     training_scenes,
 )
@@ -17,6 +18,7 @@ from tests.web.dashboard import (
 from andon.web.dashboard import (
     acting_contexts,
     contexts,
+    rejected_contexts,
     traffic_contexts,
     training_contexts,
     watching_contexts,
@@ -29,12 +31,18 @@ SCENES = {
     **scenes_watching.SCENES,
     **scenes_drift.SCENES,
     **scenes_acting.SCENES,
+    **scenes_rejected.SCENES,
 }
-CONTEXTS = (contexts, training_contexts, traffic_contexts, watching_contexts, acting_contexts)
+CONTEXTS = (
+    contexts,
+    training_contexts,
+    traffic_contexts,
+    watching_contexts,
+    acting_contexts,
+    rejected_contexts,
+)
 PAGES = tuple(
-    page
-    for module in (contexts, training_contexts, watching_contexts, acting_contexts)
-    for page in module.PAGES
+    page for module in CONTEXTS if module is not traffic_contexts for page in module.PAGES
 )
 
 _VOID = {"meta", "link", "img", "input", "br", "hr"}
@@ -220,4 +228,5 @@ def test_every_template_is_a_page_or_a_part():
         "parts_training.html",
         "parts_watching.html",
         "parts_acting.html",
+        "parts_rejected.html",
     }

@@ -110,3 +110,26 @@ def test_whoever_acted_in_a_terminal_is_named_with_it():
     assert wording.by("cli:root") == "by root, in the terminal"
     assert wording.by("mia") == "by mia"
     assert wording.by("") == ""
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("grün, 電灯 und \t\n", "grün, 電灯 und \t\n"),
+        ("a\r\nb\rc", "a\nb\\rc"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("\x1b[31m\x00\x7f", "\\x1b[31m\\x00\\x7f"),
+        ("a\u200bb\U000e0041", "a\\u200bb\\U000e0041"),
+        ("\u2028", "\\u2028"),
+    ],
+)
+def test_what_strangers_sent_is_seen_as_it_is(sent, shown):
+    """Letters stay; what hides, or turns the line round, is written out."""
+    assert wording.visible(sent) == shown
+
+
+def test_a_stranger_gets_one_line_and_no_more():
+    """However long a name is, and however much longer it is written out."""
+    assert wording.brief("a\nb", 3) == "a b"
+    assert wording.brief("abcd", 3) == "abc…"
+    assert len(wording.brief("\u202e" * 1000, 80)) == 81

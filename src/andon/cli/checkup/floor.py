@@ -32,7 +32,7 @@ def examine(settings: "Settings") -> Iterator[Finding]:
         yield warn(
             "mqtt",
             f"{messages} of the last day could not be used, the newest on {topic}: {reason[:300]}",
-            "GET /events/rejected shows them; mend the sender, and send them again.",
+            "The page /floor/rejected shows them; mend the sender, and send them again.",
         )
     yield from _sums(settings, different)
 

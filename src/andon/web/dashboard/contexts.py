@@ -58,7 +58,7 @@ class Shell(msgspec.Struct, frozen=True, kw_only=True):
     page: Annotated[
         str,
         "Which page it is: overview, inspect, models, performance, drift, trends, alerts, "
-        "approvals, activity, training, floor, drivers, error or none.",
+        "approvals, activity, training, floor, rejected, drivers, error or none.",
     ]
     title: Annotated[str, "Title of the page."]
     model: Annotated[str, "Registered model the page is about."]
@@ -425,7 +425,7 @@ class FloorPage(msgspec.Struct, frozen=True, kw_only=True):
     stations: Annotated[tuple[StationLine, ...], "Workstations."]
     figures: Annotated[tuple[Figure, ...], "States over time, units over time."]
     notes: Annotated[tuple[str, ...], "What makes the numbers partial."]
-    rejected: Annotated[int, "Messages by MQTT that could not be used."]
+    rejected: Annotated[int, "Messages by MQTT of the last 24 hours that could not be used."]
     table_href: Annotated[str, "The workers' numbers for a spreadsheet."]
     drawable: Annotated[bool, "Whether the library that draws charts is installed."]
 
@@ -452,6 +452,7 @@ class DriversPage(msgspec.Struct, frozen=True, kw_only=True):
     figures: Annotated[tuple[Figure, ...], "Alert rate, and the eyes of each driver."]
     unshown: Annotated[int, "Drivers without a chart of their own, for there are too many."]
     latest: Annotated[tuple[EyeEvent, ...], "Latest measurements, newest first."]
+    rejected: Annotated[int, "Messages by MQTT of the last 24 hours that could not be used."]
     drawable: Annotated[bool, "Whether the library that draws charts is installed."]
 
 

@@ -109,6 +109,7 @@ def page(
             )
             for one in latest
         ),
+        rejected=db.rejected.tally(at - state.RECENT, ending="/telemetry")[0],
         drawable=drawable(),
     )
     return context, 422 if problem else 200

@@ -136,7 +136,7 @@ def page(
         ),
         figures=_figures(platform, asked, spans, [line.id for line in lines]),
         notes=tuple(_notes(window, lines, first, freshness)),
-        rejected=db.rejected.count(),
+        rejected=db.rejected.tally(at - state.RECENT)[0],
         table_href=_table(window),
         drawable=drawable(),
     )

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         overview,
         performance,
         reading,
+        rejected,
         replay_page,
         rows,
         rows_inspection,
@@ -66,6 +67,7 @@ else:
     overview = _Pages("overview")
     performance = _Pages("performance")
     reading = _Pages("reading")
+    rejected = _Pages("rejected")
     replay_page = _Pages("replay_page")
     rows = _Pages("rows")
     rows_inspection = _Pages("rows_inspection")
@@ -78,6 +80,8 @@ __all__ = ["STATIC_DIR", "render_login", "render_problem", "router"]
 
 ModelName = Annotated[str, Query(max_length=64)]
 Short = Annotated[str, Query(max_length=255)]
+# As long as one that is kept.
+Topic = Annotated[str, Query(max_length=1000)]
 Since = Annotated[str, Query(alias="from", max_length=64)]
 Until = Annotated[str, Query(alias="to", max_length=64)]
 PredictionId = Annotated[str, Query(max_length=64)]
@@ -262,6 +266,11 @@ def _floor(routes: APIRouter, platform: Platform) -> None:
             platform, worker=worker, station=station, period=period, start=start, end=end
         )
         return respond(context, status=status)
+
+    @routes.get("/floor/rejected")
+    def show_rejected(topic: Topic = "", before: PredictionId = "") -> HTMLResponse:
+        """Which messages could not be used, and what to do about it."""
+        return respond(rejected.page(platform, topic=topic, before=before))
 
     @routes.get("/drivers")
     def show_drivers(

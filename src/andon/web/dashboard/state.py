@@ -20,10 +20,11 @@ from andon.settings import Settings
 from andon.store.clock import now
 from andon.store.deployment_events import EventType
 from andon.store.records import AgentAction, Alert, Event, ModelVersion, Rollout
+from andon.store.rejected_messages import LOOKED_AT, RejectedLately
 from andon.web.dashboard import acting_reading
 from andon.web.dashboard.contexts import Lamp, Reason, Step
 from andon.web.dashboard.minutes import last_hour
-from andon.web.dashboard.wording import plural, size
+from andon.web.dashboard.wording import brief, plural, size
 
 # What was refused or went wrong matters for a day; after that it is history.
 RECENT = timedelta(hours=24)
@@ -73,6 +74,7 @@ class Facts:
         rollout: What is being tried beside the active version, or None.
         watch: Why nobody watches; empty while somebody does.
         policy: What is wrong with the policy file; empty while nothing is.
+        rejected: Messages of the floor in the last `FAILURE_MINUTES` that could not be used.
         moment: Now.
     """
 
@@ -95,6 +97,7 @@ class Facts:
     rollout: Rollout | None = None
     watch: str = ""
     policy: str = ""
+    rejected: RejectedLately = field(default_factory=RejectedLately)
     moment: datetime
 
     @property
@@ -118,6 +121,7 @@ def look(platform: Platform, model: str) -> Facts:
         events, _ = platform.db.events.page(model=model, limit=50)
         minutes = last_hour(platform, model)[-FAILURE_MINUTES:]
         alerts, approvals, rollout = _asked(platform, model)
+        rejected = platform.db.rejected.lately(moment - timedelta(minutes=FAILURE_MINUTES))
     except AndonError as error:
         return Facts(model=model, state=state, database=str(error), moment=moment)
     return Facts(
@@ -139,6 +143,7 @@ def look(platform: Platform, model: str) -> Facts:
         rollout=rollout,
         watch=acting_reading.unwatched(platform),
         policy=acting_reading.policy_state(platform)[0],
+        rejected=rejected,
         moment=moment,
     )
 
@@ -202,7 +207,8 @@ def _models(facts: Facts, fragment: str = "") -> str:
 
 
 def _without_model(facts: Facts) -> Lamp:
-    refused = _refused(facts)
+    # A floor is heard without any model.
+    refused = [*_refused(facts), *_unheard(facts)]
     if facts.versions:
         newest = facts.versions[0]
         ready = next((one for one in facts.versions if one.status != "training"), None)
@@ -281,6 +287,7 @@ def _running(facts: Facts, state: SlotState) -> Lamp:
         *_load(facts),
         *_disk(facts),
         *_failures(facts),
+        *_unheard(facts),
         *_watched(facts),
         *(msgspec.structs.replace(one, href=_models(facts, "#history")) for one in _refused(facts)),
     ]
@@ -316,6 +323,7 @@ _STEPS = {
     "/alerts": "See the alerts",
     "/approvals": "Decide",
     "/activity": "See who watches",
+    "/floor/rejected": "See what was refused",
 }
 
 
@@ -454,6 +462,19 @@ def _failures(facts: Facts) -> list[Reason]:
     where = "#history" if facts.rows else "&only=failed#gallery"
     href = f"/inspect?model={quote(facts.model)}{where}"
     return [Reason(text=text, since=facts.failing_since, href=href)]
+
+
+def _unheard(facts: Facts) -> list[Reason]:
+    """The floor sends what cannot be used, so its numbers lack something."""
+    found = facts.rejected
+    if found.count < FAILURES:
+        return []
+    least = "At least " if found.count >= LOOKED_AT else ""
+    text = (
+        f"{least}{plural(found.count, 'MQTT message')} could not be used in the last "
+        f"{FAILURE_MINUTES} minutes, the last one on {brief(found.topic, 80)}."
+    )
+    return [Reason(text=text, since=found.first, href="/floor/rejected")]
 
 
 def _refused(facts: Facts) -> list[Reason]:

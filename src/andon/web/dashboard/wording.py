@@ -3,6 +3,7 @@
 `static/words.js` says them in the same words, so that nothing jumps when it takes over.
 """
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -152,6 +153,30 @@ def interval(one: Any, *, signed: bool = False) -> str:
     if one.low is None or one.high is None:
         return told(one.value)
     return f"{told(one.value)} ({told(one.low)}{' to ' if signed else '–'}{told(one.high)})"
+
+
+# Categories of characters that one does not see, or that change how others are seen.
+_UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
+
+
+def visible(text: str) -> str:
+    """Text of strangers as it is: what steers the screen or turns the line round is written out.
+
+    Line ends and tabs stay.
+    """
+    return "".join(
+        one.encode("unicode_escape").decode()
+        if one not in "\n\t" and unicodedata.category(one) in _UNSEEN
+        else one
+        for one in text.replace("\r\n", "\n")
+    )
+
+
+def brief(text: str, most: int) -> str:
+    """Text of strangers on one line: visible, and no longer than `most` characters and a dot."""
+    # Cut before and behind: writing out makes it longer.
+    short = visible(text[: most + 1]).replace("\n", " ")
+    return short if len(short) <= most else f"{short[:most]}…"
 
 
 # What a camera's state says of a picture; `static/words.js` has the same sentences.

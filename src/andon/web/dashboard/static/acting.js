@@ -3,6 +3,7 @@
 import { ask } from "./dialog.js";
 import { call } from "./http.js";
 import { keepFresh } from "./live.js";
+import "./sieve.js";
 
 const path = (kind, id, act) => `/api/${kind}/${encodeURIComponent(id)}/${act}`;
 
@@ -88,15 +89,6 @@ document.addEventListener("submit", (event) => {
       return answer?.status === "pending" ? "Noted. One more person must agree." : "It is done within a second or two.";
     },
   });
-});
-
-// A filter is an address, so that it can be shared.
-document.addEventListener("change", (event) => {
-  const form = event.target.closest("#sieve");
-  if (!form) return;
-  const chosen = [...new FormData(form)].filter(([, value]) => value);
-  const query = new URLSearchParams(chosen).toString();
-  location.assign(query ? `${form.getAttribute("action")}?${query}` : form.getAttribute("action"));
 });
 
 keepFresh(5);
