@@ -110,3 +110,52 @@ def test_an_interrupt_leaves_with_130(home: Path, tmp_path: Path) -> None:
     _, errors = running.communicate(timeout=30)
     assert running.returncode == 130
     assert "Traceback" not in errors
+
+
+def test_help_imports_no_command() -> None:
+    """The list of commands comes from a table: `andon --help` loads none of them."""
+    assert loaded("--help") == {"main", "output"}
+
+
+def test_a_command_imports_no_other() -> None:
+    """The server does not keep the rest of the command line in memory."""
+    assert loaded("serve", "--help") == {"main", "opening", "options", "output", "serve"}
+
+
+def test_a_mistyped_command_is_met_with_the_nearest() -> None:
+    """Commands are suggested by name, without being loaded."""
+    code = f"{_LOADED}\nsys.argv[1:] = ['modls']\nmain()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "No such command 'modls'. Did you mean 'models'?" in done.stderr
+    assert done.stdout.split() == ["main", "output"]
+
+
+def test_a_fault_while_a_command_loads_is_no_wrong_name(
+    andon: Andon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module that fails with a KeyError is a bug in Andon, not a command that is not there."""
+
+    def broken(_: str) -> None:
+        raise KeyError("table")
+
+    monkeypatch.setattr(program, "import_module", broken)
+    done = andon("models", "list")
+    assert done.code == 1
+    assert "bug in Andon" in done.err
+
+
+_LOADED = """
+import atexit, sys
+from andon.cli.main import main
+def say():
+    print(*sorted(name[10:] for name in sys.modules if name.startswith("andon.cli.")))
+atexit.register(say)
+"""
+
+
+def loaded(*words: str) -> set[str]:
+    """The modules of the command line that ``andon …`` has imported when it ends."""
+    code = f"{_LOADED}\nsys.argv[1:] = {list(words)}\nmain()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())

@@ -6,42 +6,93 @@ command line, 130 interrupted. A traceback is shown with ``--debug`` or ``ANDON_
 
 import os
 import sys
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
-from andon import __version__
-from andon.cli import (
-    agent,
-    alerts,
-    approvals,
-    batch,
-    compare,
-    demo,
-    doctor,
-    drift,
-    drill,
-    evaluate,
-    feedback,
-    mlflow,
-    models,
-    output,
-    performance,
-    predict,
-    replay,
-    send,
-    serve,
-    simulate,
-    traffic,
-    train,
-    train_starter,
-)
+from andon.cli import output
 from andon.errors import AndonError
 
 _WIDTH = 100
 
+# In the order of `andon --help`: where each command is (a function, or a Typer app of several),
+# and its line in the list of commands; `andon COMMAND --help` tells the rest.
+_COMMANDS = {
+    "serve": ("serve:serve", "Start the server."),
+    "demo": ("demo:demo", "Bring a detector and sample boards."),
+    "predict": ("predict:predict", "Inspect pictures."),
+    "batch": ("batch:batch", "Inspect every picture of a folder."),
+    "compare": ("compare:compare", "Inspect one picture with two versions."),
+    "evaluate": ("evaluate:evaluate", "Measure a detector on labelled pictures."),
+    "train": ("train:train", "Train a model of rows, and register it."),
+    "feedback": ("feedback:feedback", "Say what answers should have been."),
+    "performance": ("performance:performance", "How well versions do."),
+    "replay": ("replay:replay", "Ask a candidate what was asked before."),
+    "drill": ("drill:drill", "Break things on purpose; see the alarms."),
+    "train-starter": ("train_starter:train_starter", "Train the starter detector anew."),
+    "doctor": ("doctor:doctor", "Find out what is wrong here, and how to mend it."),
+    "version": ("version:version", "Print the version of Andon."),
+    "models": ("models:app", "List, add, activate, roll back, delete."),
+    "runs": ("train:runs", "Trainings: list, show, cancel."),
+    "drift": ("drift:app", "Whether the data have changed."),
+    "alerts": ("alerts:app", "What a person should know: list, resolve."),
+    "approvals": ("approvals:app", "What waits for a person."),
+    "agent": ("agent:app", "What Andon does by itself, and its policy."),
+    "traffic": ("traffic:app", "Try a candidate on some of the traffic."),
+    "mlflow": ("mlflow:app", "Look at MLflow, send what it lacks."),
+    "send": ("send:app", "Send events, buffered on disk."),
+    "simulate": ("simulate:app", "Make up a shift, or drivers."),
+}
+
+
+class _Commands(Mapping[str, Any]):
+    """Every command by name, imported and built when it is looked up.
+
+    All of them together are a third of the start of `andon --help`, and 2 MB that the server would
+    keep for as long as it runs.
+    """
+
+    def __getitem__(self, name: str) -> Any:
+        place, line = _COMMANDS[name]
+        module, _, attribute = place.partition(":")
+        command = getattr(import_module(f"andon.cli.{module}"), attribute)
+        alone = typer.Typer(rich_markup_mode=None)
+        if isinstance(command, typer.Typer):
+            alone.add_typer(command, name=name, short_help=line)
+        else:
+            alone.command(name, short_help=line)(command)
+        return get_group(alone).commands[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_COMMANDS)
+
+    def __len__(self) -> int:
+        return len(_COMMANDS)
+
+
+class _Group(TyperGroup):
+    """The program: it loads the one command that runs, and lists the others from the table."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: Any = _Commands()
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - Typer's signature
+        # Asked of the table: a KeyError of the command's module is a bug, not a wrong name.
+        return self.commands[cmd_name] if cmd_name in _COMMANDS else None
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as above
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
 app = typer.Typer(
     name="andon",
+    cls=_Group,
     help="Serves models on the production line, watches them, and pulls the cord when they go "
     "wrong.",
     no_args_is_help=True,
@@ -50,39 +101,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help is faster, and the same in a pipe and in docs/cli.md
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _WIDTH},
 )
-
-# One line each for the list of commands; `andon COMMAND --help` tells the rest.
-app.command("serve", short_help="Start the server.")(serve.serve)
-app.command("demo", short_help="Bring a detector and sample boards.")(demo.demo)
-app.add_typer(models.app, name="models", short_help="List, add, activate, roll back, delete.")
-app.command("predict", short_help="Inspect pictures.")(predict.predict)
-app.command("batch", short_help="Inspect every picture of a folder.")(batch.batch)
-app.command("compare", short_help="Inspect one picture with two versions.")(compare.compare)
-app.command("evaluate", short_help="Measure a detector on labelled pictures.")(evaluate.evaluate)
-app.command("train", short_help="Train a model of rows, and register it.")(train.train)
-app.add_typer(train.runs, name="runs", short_help="Trainings: list, show, cancel.")
-app.command("feedback", short_help="Say what answers should have been.")(feedback.feedback)
-app.command("performance", short_help="How well versions do.")(performance.performance)
-app.add_typer(drift.app, name="drift", short_help="Whether the data have changed.")
-app.add_typer(alerts.app, name="alerts", short_help="What a person should know: list, resolve.")
-app.add_typer(approvals.app, name="approvals", short_help="What waits for a person.")
-app.add_typer(agent.app, name="agent", short_help="What Andon does by itself, and its policy.")
-app.add_typer(traffic.app, name="traffic", short_help="Try a candidate on some of the traffic.")
-app.command("replay", short_help="Ask a candidate what was asked before.")(replay.replay)
-app.command("drill", short_help="Break things on purpose; see the alarms.")(drill.drill)
-app.add_typer(mlflow.app, name="mlflow", short_help="Look at MLflow, send what it lacks.")
-app.command("train-starter", short_help="Train the starter detector anew.")(
-    train_starter.train_starter
-)
-app.add_typer(send.app, name="send", short_help="Send events, buffered on disk.")
-app.add_typer(simulate.app, name="simulate", short_help="Make up a shift, or drivers.")
-app.command("doctor", short_help="Find out what is wrong here, and how to mend it.")(doctor.doctor)
-
-
-@app.command()
-def version() -> None:
-    """Print the version of Andon."""
-    print(f"andon {__version__}")
 
 
 @app.callback()
