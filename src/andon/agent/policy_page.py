@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
+from andon import typed
 from andon.errors import InvalidRequest
 from andon.registry.names import clean_model_name
 
@@ -216,7 +217,7 @@ def _value(key: str, value: Any, kind: Any) -> Any:
         ValueError: It is not; the text goes on from the key's name.
     """
     try:
-        found = msgspec.convert(value, kind)
+        found = typed.convert(value, kind)
     except msgspec.ValidationError:
         raise ValueError(_must_be(kind, value)) from None
     if key in _DURATIONS:

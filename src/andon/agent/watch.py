@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 import msgspec
 import structlog
 
+from andon import typed
 from andon.agent.diagnosis import diagnose
 from andon.agent.policy import Policy
 from andon.agent.watch_parts import Acts, Judges, Looks, Policies, Shows, Trips, WatchStatus
@@ -411,7 +412,7 @@ class Watch:
         for alert in self._alerts.open():
             if not alert.group_key.endswith(TRIP) or "trip" not in alert.evidence:
                 continue
-            trip = msgspec.convert(alert.evidence["trip"], Trip)
+            trip = typed.convert(alert.evidence["trip"], Trip)
             # The same version may have been let serve again since, and fail again.
             if (alert.alert_id, trip.since) in self._handled:
                 continue

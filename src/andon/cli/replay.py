@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from andon import typed
 from andon.cli import output
 from andon.cli.opening import opened
 from andon.cli.options import Home, Json, Model
@@ -67,9 +68,8 @@ def replay(
     if as_json:
         output.print_json({"job_id": job.id, **job.result})
         return
-    import msgspec  # noqa: PLC0415 - only needed here
 
-    _summary(msgspec.convert(job.result, Replayed), job.id)
+    _summary(typed.convert(job.result, Replayed), job.id)
 
 
 def _behind(work: "Callable[[Any], Any]", limit: int) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from andon import typed
 from andon.cli import output
 from andon.cli.opening import actor, load_settings, opened
 from andon.cli.options import Home, Json
@@ -282,11 +283,9 @@ def _require_success(run: "TrainingRun") -> None:
 
 def _show_result(run: "TrainingRun") -> None:
     """Candidates, the chosen one on held-out rows, the gate, and what comes next."""
-    import msgspec  # noqa: PLC0415 - see cli/__init__.py
-
     from andon.training.messages import TrainReport  # noqa: PLC0415
 
-    report = msgspec.convert(run.report, TrainReport)
+    report = typed.convert(run.report, TrainReport)
     output.say()
     _show_candidates(report)
     output.table(

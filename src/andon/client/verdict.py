@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from andon import typed
 from andon.client.link import Reply
 
 _PROBLEM = "application/problem+json"
@@ -119,7 +120,7 @@ def _trouble(reply: Reply, path: str) -> Trouble:
 def _report(reply: Reply, rows: int) -> _Report | None:
     """The counters of the answer, if they can be about this batch."""
     try:
-        report = msgspec.json.decode(reply.body, type=_Report)
+        report = typed.decode(reply.body, _Report)
     except msgspec.MsgspecError:
         return None
     counted = report.ingested + report.duplicates + report.rejected

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from andon import typed
 from andon.store import ids
 from andon.store.clock import micros
 from andon.store.ids import MAX_ID
@@ -196,7 +197,7 @@ def _time(value: object) -> datetime | None:
     if not isinstance(value, str) or len(value) > MAX_ID:
         return None
     try:
-        return msgspec.convert(value, datetime)
+        return typed.convert(value, datetime)
     except msgspec.ValidationError:
         pass
     try:

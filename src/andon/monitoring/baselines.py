@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import structlog
 
+from andon import typed
 from andon.errors import AndonError
 from andon.store.clock import now
 from andon.store.database import Database
@@ -157,7 +158,7 @@ class Baselines:
             return None
         wide = self._db.metrics.first(version.id, ANSWERS)
         try:
-            described = msgspec.convert((wide or stored).details or {}, Described)
+            described = typed.convert((wide or stored).details or {}, Described)
         except msgspec.ValidationError:
             described = Described()
         found = Baseline(latency_ms=stored.value, described=described)

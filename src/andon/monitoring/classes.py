@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from andon import typed
 from andon.errors import InvalidRequest
 from andon.runtimes.rows import RowSchema, Value, text_of
 from andon.store.feedback import Asked, Labelled
@@ -127,7 +128,7 @@ class Classes(msgspec.Struct, frozen=True):
 def row_schema(version: ModelVersion) -> RowSchema | None:
     """The schema of a tabular version, as it was stored; None of one that takes pictures."""
     stored = version.description.get("rows")
-    return None if not stored else msgspec.convert(stored, RowSchema)
+    return None if not stored else typed.convert(stored, RowSchema)
 
 
 def _number(word: str) -> float | None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from andon import typed
 from andon.errors import AndonError, Conflict, InvalidRequest, NotFound, UnusableUpload
 from andon.events.intake import RowError
 from andon.monitoring.classes import Classes
@@ -124,7 +125,7 @@ class FeedbackIntake:
             prediction_id=found.prediction_id,
             model=version.model,
             model_version=version.version,
-            status=msgspec.convert(str(outcome), Literal["stored", "duplicate", "superseded"]),
+            status=typed.convert(str(outcome), Literal["stored", "duplicate", "superseded"]),
             prediction=None if said is None else classes.names[said],
             actual=stands.actual,
             correct=None if truth is None or said is None else truth == said,
@@ -267,7 +268,7 @@ def _decoded(data: bytes, what: str) -> Any:
 
 def _converted(row: Any) -> SentFeedback:
     try:
-        return msgspec.convert(row, SentFeedback)
+        return typed.convert(row, SentFeedback)
     except msgspec.ValidationError as error:
         said = str(error)
         field = _FIELD.search(said)

@@ -15,6 +15,7 @@ from typing import Literal
 
 import msgspec
 
+from andon import typed
 from andon.monitoring.guardrails import ALPHA, Guardrail, Margins, guardrails_of
 from andon.monitoring.rollout_counts import Counts, count
 from andon.monitoring.signals import Issue, Signal, State
@@ -112,7 +113,7 @@ def judgement_of(rollout: Rollout) -> Judgement | None:
     if rollout.judgement is None:
         return None
     try:
-        return msgspec.convert(rollout.judgement, Judgement)
+        return typed.convert(rollout.judgement, Judgement)
     except msgspec.ValidationError:
         return None
 

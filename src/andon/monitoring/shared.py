@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from andon import typed
 from andon.monitoring.cameras import Publish
 from andon.monitoring.performance import PerformanceWindow
 from andon.monitoring.signals import Signal
@@ -117,7 +118,7 @@ class Shared:
             row = self._rows.get(name)
             if row is None:
                 continue
-            usual = msgspec.convert(row.value, _Camera)
+            usual = typed.convert(row.value, _Camera)
             self._publish(name.removeprefix(_CAMERA), usual.sharpness_floor, usual.size)
             self._learned[name] = moment
 
@@ -127,7 +128,7 @@ class Shared:
         if row is None or abs(clock.now() - row.updated_at) > self._too_old:
             return Newest()
         try:
-            found = msgspec.convert(row.value, Newest)
+            found = typed.convert(row.value, Newest)
         except msgspec.ValidationError:
             # Another version of Andon, beside this one for a moment, writes it otherwise.
             return Newest()

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from andon import typed
 from andon.runtimes.base import Resize
 from andon.runtimes.onnx_input import FileFacts
 from andon.runtimes.text import clean
@@ -119,7 +120,7 @@ def unique(labels: tuple[str, ...]) -> tuple[str, ...]:
 
 def _labels(entries: dict[str, str]) -> tuple[str, ...]:
     with contextlib.suppress(msgspec.DecodeError, msgspec.ValidationError):
-        own = msgspec.json.decode(entries.get("andon.labels", ""), type=tuple[str, ...])
+        own = typed.decode(entries.get("andon.labels", ""), tuple[str, ...])
         return tuple(clean(label) for label in own[:_MOST_LABELS])
     names = _literal(entries.get("names", ""))
     if isinstance(names, dict):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from andon import typed
 from andon.errors import ModelRejected
 
 _HINT = "Train and export it with `andon train`."
@@ -122,7 +123,7 @@ def read_reference(entries: dict[str, str], key: str) -> dict[str, Any] | None:
         )
     reference = read_object(entries, key)
     try:
-        msgspec.convert(reference or {}, _Reference)
+        typed.convert(reference or {}, _Reference)
     except msgspec.ValidationError as error:
         raise ModelRejected(
             f"The model's metadata entry {key} is no reference for drift: {error}.", hint=_HINT
@@ -140,7 +141,7 @@ def read_object(entries: dict[str, str], key: str) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        found = msgspec.json.decode(text, type=dict[str, Any])
+        found = typed.decode(text, dict[str, Any])
     except (msgspec.DecodeError, RecursionError) as error:
         raise ModelRejected(
             f"The model's metadata entry {key} is no JSON object: {error}.", hint=_HINT
@@ -157,7 +158,7 @@ def read_card(entries: dict[str, str], key: str) -> dict[str, Any] | None:
     """
     card = read_object(entries, key)
     try:
-        msgspec.convert(card or {}, _Card)
+        typed.convert(card or {}, _Card)
     except msgspec.ValidationError as error:
         raise ModelRejected(
             f"The model's metadata entry {key} is no model card: {error}.", hint=_HINT

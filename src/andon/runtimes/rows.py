@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from andon import typed
 from andon.errors import InvalidRequest, ModelRejected
 from andon.runtimes.row_card import CONTROL
 
@@ -189,7 +190,7 @@ def read_schema(text: str) -> RowSchema:
         ModelRejected: It is no schema that rows can be checked with.
     """
     try:
-        schema = msgspec.json.decode(text, type=RowSchema)
+        schema = typed.decode(text, RowSchema)
     except (msgspec.DecodeError, RecursionError) as error:
         raise _bad_schema(f"it is not valid: {error}") from None
     check_schema(schema)

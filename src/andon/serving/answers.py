@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from andon import typed
 from andon.errors import AndonError, InvalidRequest
 from andon.runtimes.base import Detection, ModelDescription, Task
 from andon.serving.cache import Known
@@ -329,7 +330,7 @@ def answer_of(row: Prediction, *, task: str = Task.DETECTION.value) -> Answer:
         model_version=row.model_version,
         image_name=name,
         timestamp=row.timestamp,
-        detections=tuple(msgspec.convert(row.detections, list[Detection])),
+        detections=tuple(typed.convert(row.detections, list[Detection])),
         inference_time=row.inference_time,
         latency_ms=row.latency_ms,
         threshold=row.threshold or 0.0,

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from andon import typed
+
 Flip = Literal["verdict", "labels", "boxes", "class", "failed"]
 """How two answers differ: one finds defects and the other none; they find others; at other places;
 they name another class; the candidate has no answer."""
@@ -123,7 +125,7 @@ def said_of(row: Any) -> Said:
         row: Has `detections` (decoded), `prediction`, `probability`, `threshold`.
     """
     return Said(
-        detections=tuple(msgspec.convert(row.detections or [], list[Found])),
+        detections=tuple(typed.convert(row.detections or [], list[Found])),
         prediction=row.prediction,
         probability=row.probability,
         threshold=row.threshold,

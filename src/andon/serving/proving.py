@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from andon import typed
 from andon.errors import AndonError, InvalidRequest, ModelRejected, Unavailable
 from andon.runtimes import formats
 from andon.runtimes.base import (
@@ -71,7 +72,7 @@ def model_options(options: dict[str, Any] | None) -> ModelOptions:
         InvalidRequest: An unknown option or a value of the wrong kind.
     """
     try:
-        return msgspec.convert(options or {}, ModelOptions)
+        return typed.convert(options or {}, ModelOptions)
     except msgspec.ValidationError as error:
         names = ", ".join(field.name for field in msgspec.structs.fields(ModelOptions))
         raise InvalidRequest(

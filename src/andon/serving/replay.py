@@ -19,6 +19,7 @@ import msgspec
 import structlog
 from sqlalchemy import insert, select
 
+from andon import typed
 from andon.errors import AndonError, Conflict, InvalidRequest, ModelDamaged
 from andon.serving.engine import InferenceEngine
 from andon.serving.replay_run import ReplayAsk, Replayed, ReplayRun
@@ -144,7 +145,7 @@ class Replays:
             JobInterrupted: This process ends; the next one begins again.
             AndonError: The log cannot be read now.
         """
-        asked = msgspec.convert(job.payload, ReplayAsk)
+        asked = typed.convert(job.payload, ReplayAsk)
 
         def tell(done: int, total: int) -> None:
             self._progress[job.id] = done, total
@@ -201,7 +202,7 @@ class Replays:
                 progress(done, total)
 
         try:
-            found = self.replay(msgspec.convert(payload, ReplayAsk), tell)
+            found = self.replay(typed.convert(payload, ReplayAsk), tell)
         except BaseException as error:
             reason = str(error) if isinstance(error, AndonError) else "It was interrupted."
             self._db.jobs.fail(job_id, worker, 1, reason, None)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 import numpy as np
 
+from andon import typed
 from andon.errors import AndonError, InvalidRequest
 from andon.runtimes.base import ModelDescription, Task
 from andon.runtimes.images import decode
@@ -328,7 +329,7 @@ def _flipped(row: Any, kind: str, before: Said, after: Said) -> Flipped:
 
 def _usual_threshold(version: ModelVersion, settings: Settings) -> float | None:
     """The threshold of a version where the request names none; None of rows."""
-    description = msgspec.convert(version.description, ModelDescription)
+    description = typed.convert(version.description, ModelDescription)
     if description.task is Task.TABULAR:
         return None
     if version.threshold is not None:

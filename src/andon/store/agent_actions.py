@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, func, insert, select, text, update
 
+from andon import typed
 from andon.errors import Conflict, NotFound
 from andon.store.action_reviews import refuse_review
 from andon.store.clock import now
@@ -513,7 +514,7 @@ def _record(row: Any) -> AgentAction:
         alert_id=row.alert_id,
         deployment_event_id=row.deployment_event_id,
         approvals_needed=row.approvals_needed,
-        reviews=msgspec.convert(row.reviews, list[Review]),
+        reviews=typed.convert(row.reviews, list[Review]),
         created_at=row.created_at,
         expires_at=row.expires_at,
         started_at=row.started_at,

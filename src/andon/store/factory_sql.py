@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from andon import typed
 from andon.store.clock import micros, now
 from andon.store.factory_deltas import SUMS
 from andon.store.statements import Statements
@@ -204,7 +205,7 @@ class _SQLite(FactorySql):
             self.basis(max_gap) if gap is None else gap,
             _roster(msgspec.json.decode(known_workers).items()),
             _roster(msgspec.json.decode(known_stations).items()),
-            msgspec.json.decode(known, type=list[Known]),
+            typed.decode(known, list[Known]),
         )
 
     def around(self, looks: Sequence[Look]) -> list[Seen]:

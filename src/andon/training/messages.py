@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from andon import typed
 from andon.runtimes.rows import Feature, Value
 
 REQUEST = "request.json"
@@ -405,7 +406,7 @@ def read_report(path: Path) -> TrainReport:
         OSError: It cannot be read.
         msgspec.DecodeError: It is none.
     """
-    return msgspec.json.decode(path.read_bytes(), type=TrainReport)
+    return typed.decode(path.read_bytes(), TrainReport)
 
 
 _lines: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
+from andon import typed
 from andon.training.mlflow_names import of_folder
 from andon.training.mlflow_tasks import (
     Answer,
@@ -47,7 +48,7 @@ def main() -> int:
     # MLflow's libraries warn of one another's futures. Nobody here can do anything about it.
     warnings.simplefilter("ignore")
     source = sys.stdin.buffer
-    task = msgspec.json.decode(source.readline(), type=Task)
+    task = typed.decode(source.readline(), Task)
     # Libraries print to standard output, which is for answers alone.
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import func, select
 
+from andon import typed
 from andon.errors import ConfigurationError, Unavailable
 from andon.settings import Settings
 from andon.store.clock import micros, moment, now
@@ -149,7 +150,7 @@ def ask(task: Send | Look) -> dict[str, Any]:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    answers = [msgspec.json.decode(line, type=Answer) for line in written.splitlines()]
+    answers = [typed.decode(line, Answer) for line in written.splitlines()]
     if answers and answers[-1].done:
         return answers[-1].result
     why = answers[-1].error if answers else f"its process ended with code {process.returncode}"

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import msgspec
-
+from andon import typed
 from andon.training import catalog
 from andon.training.messages import REQUEST, TrainRequest
 from andon.training.mlflow_tasks import Folder, Names, names
@@ -27,7 +26,7 @@ def of_folder(folder: Folder) -> Names:
     """
     training = folder.training
     try:
-        request = msgspec.json.decode((Path(folder.path) / REQUEST).read_bytes(), type=TrainRequest)
+        request = typed.decode((Path(folder.path) / REQUEST).read_bytes(), TrainRequest)
         places = Places(Path(request.recipes), Path(request.data_folder))
         info = catalog.known(request.recipe, places)
         if info is not None and info.source == "built-in" and training.model == info.name:

@@ -25,7 +25,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import Schema, TensorSpec
 
-from andon import __version__
+from andon import __version__, typed
 from andon.runtimes.rows import SCHEMA_KEY, Feature, RowSchema
 from andon.training import mlflow_report
 from andon.training.messages import MODEL, REPORT, Candidate, TrainReport, read_report
@@ -398,7 +398,7 @@ def _schema(graph: Any) -> RowSchema | None:
     """What the file says of its rows; None where it is no tabular model of Andon's."""
     for entry in graph.metadata_props:
         if entry.key == SCHEMA_KEY:
-            return msgspec.json.decode(entry.value, type=RowSchema)
+            return typed.decode(entry.value, RowSchema)
     return None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from andon import typed
 from andon.errors import Conflict
 from andon.settings import Settings
 from andon.store import training_runs
@@ -169,7 +170,7 @@ class Retraining:
         run = self._db.training.newest_asked(model.strip().lower(), source="cli", host=host_name())
         if run is None:
             return None
-        asked = msgspec.convert(run.options, Asked)
+        asked = typed.convert(run.options, Asked)
         known = catalog.known(asked.recipe, self._settings)
         # A recipe may read the database as it stands now in the catalogue, not as it did then.
         return msgspec.structs.replace(asked, telemetry=known is not None and known.telemetry)

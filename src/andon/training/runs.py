@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from andon import typed
 from andon.errors import (
     AndonError,
     Conflict,
@@ -215,7 +216,7 @@ class Trainings:
         """What the checks of a run found; None where there is nothing."""
         try:
             content = (self.folder(run_id) / messages.DATA_REPORT).read_bytes()
-            return msgspec.json.decode(content, type=DataReport)
+            return typed.decode(content, DataReport)
         except (OSError, msgspec.DecodeError):
             return None
 
@@ -238,7 +239,7 @@ class Trainings:
     # -- Inside -------------------------------------------------------------------------
 
     def _run(self, run: TrainingRun, tell: Tell) -> None:
-        asked = msgspec.convert(run.options, Asked)
+        asked = typed.convert(run.options, Asked)
         folder = self.folder(run.id)
         watch = Watch(self._db, run, self._settings.training_timeout, self._stopping)
         refused: list[messages.Refused] = []

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from andon import typed
 from andon.agent.agent import AgentStatus
 from andon.store.records import AgentAction, Review
 
@@ -117,7 +118,7 @@ class ActionState(msgspec.Struct, kw_only=True):
     @classmethod
     def of(cls, action: AgentAction) -> "ActionState":
         """An action, for the wire."""
-        return msgspec.convert(action, cls, from_attributes=True)
+        return typed.convert(action, cls, from_attributes=True)
 
 
 class ActionPage(msgspec.Struct):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from andon import typed
 from andon.agent.watch_parts import WatchStatus
 from andon.store.records import Alert
 
@@ -62,8 +63,8 @@ class AlertShown(msgspec.Struct, kw_only=True):
         return cls(
             alert_id=alert.alert_id,
             alert_type=alert.alert_type,
-            severity=msgspec.convert(alert.severity, Severity),
-            status=msgspec.convert(alert.status, AlertStatus),
+            severity=typed.convert(alert.severity, Severity),
+            status=typed.convert(alert.status, AlertStatus),
             title=alert.title,
             message=alert.message,
             model=alert.model,
@@ -141,7 +142,7 @@ class WatchShown(msgspec.Struct, kw_only=True):
             next_look=status.next_look,
             took_ms=status.took_ms,
             problems=status.problems,
-            agent=msgspec.convert(status.agent, Literal["on", "dry-run", "off"]),
+            agent=typed.convert(status.agent, Literal["on", "dry-run", "off"]),
             dry_run=status.dry_run,
         )
 

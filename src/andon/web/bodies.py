@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
+from andon import typed
 from andon.errors import TooLarge, UnsupportedMedia, UnusableUpload
 from andon.web.parameters import invalid
 from andon.web.problems import ClientGone
@@ -63,7 +64,7 @@ def decoded(data: bytes, shape: type[Shape]) -> Shape:
     """
     try:
         plain: Any = msgspec.json.decode(data)
-        return msgspec.convert(plain, shape)
+        return typed.convert(plain, shape)
     except msgspec.ValidationError as error:
         said = str(error)
         field = _FIELD.search(said)

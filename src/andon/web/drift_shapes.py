@@ -6,6 +6,7 @@ from typing import Annotated, cast
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from andon import typed
 from andon.monitoring.drift.report import Findings, Verdict
 from andon.store.drift_reports import Reference
 from andon.store.records import DriftReport
@@ -105,7 +106,7 @@ class DriftReference(msgspec.Struct, kw_only=True):
     @classmethod
     def of(cls, model: str, version: int, stored: Reference, message: str) -> "DriftReference":
         """A stored reference, for the wire."""
-        span = msgspec.convert(stored.span, _Span)
+        span = typed.convert(stored.span, _Span)
         return cls(
             model=model,
             version=version,

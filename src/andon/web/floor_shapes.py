@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
+from andon import typed
 from andon.events.factory import (
     Bucket,
     FactoryMetrics,
@@ -106,7 +107,7 @@ class LoggedEvent(msgspec.Struct, kw_only=True):
             timestamp=moment(event.timestamp),
             worker_id=event.worker_id,
             workstation_id=event.workstation_id,
-            event_type=msgspec.convert(event.event_type, EventType),
+            event_type=typed.convert(event.event_type, EventType),
             confidence=event.confidence,
             count=event.count,
             site_id=event.site_id,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from andon import typed
 from andon.monitoring.comparison import RowComparison
 from andon.monitoring.labels import LabelFigures
 from andon.store.deployment_events import EventType
@@ -35,7 +36,7 @@ class StageChange(msgspec.Struct, kw_only=True):
         reason = event.reason
         if event.event_type == EventType.STAGE:
             said, reason = split_stage_reason(event.reason)
-            stage = msgspec.convert(said, Stage)
+            stage = typed.convert(said, Stage)
         elif event.event_type in {EventType.ACTIVATE, EventType.ROLLBACK}:
             stage = "production"
             if event.model_version != version:
@@ -104,7 +105,7 @@ class ModelDetail(Model, kw_only=True):
             precision=version.precision,
             recall=version.recall,
             roc_auc=version.roc_auc,
-            next_stages=msgspec.convert(next_stages, list[Stage]),
+            next_stages=typed.convert(next_stages, list[Stage]),
             history=[StageChange.of(event, version.version) for event in history],
             training_run=None if training is None else training.id,
             rows=version.description.get("rows") or None,

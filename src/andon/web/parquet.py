@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from andon import typed
 from andon.errors import TooLarge, UnsupportedMedia, UnusableUpload
 from andon.training.child_process import environment
 
@@ -87,7 +88,7 @@ def read(data: bytes, max_rows: int, names: Collection[str]) -> dict[str, list[A
 
 def child() -> dict[str, Any]:
     """Read standard input; the answer to write."""
-    wanted = msgspec.json.decode(sys.stdin.buffer.readline(), type=_Wanted)
+    wanted = typed.decode(sys.stdin.buffer.readline(), _Wanted)
     max_rows = wanted.max_rows
     import polars as pl  # noqa: PLC0415 - large, and only here
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from andon import typed
 from andon.runtimes.rows import Value
 from andon.serving.explain import Effect
 from andon.serving.row_answers import RowAnswer
@@ -126,7 +127,7 @@ class RowPrediction(msgspec.Struct, kw_only=True):
             explanation=UNSET if answer.explanation is None else answer.explanation,
             comparison=UNSET
             if answer.comparison is None
-            else msgspec.convert(answer.comparison, RowSides),
+            else typed.convert(answer.comparison, RowSides),
         )
 
 

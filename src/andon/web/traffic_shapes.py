@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from andon import typed
 from andon.monitoring.guardrails import Guardrail
 from andon.monitoring.judging import Judgement, judgement_of
 from andon.serving.flips import Found, Said
@@ -101,8 +102,8 @@ class RolloutShown(msgspec.Struct, kw_only=True):
         judgement = judgement_of(rollout)
         return cls(
             judgement=None if judgement is None else JudgementShown.of(judgement),
-            mode=msgspec.convert(rollout.mode, Mode),
-            status=msgspec.convert(
+            mode=typed.convert(rollout.mode, Mode),
+            status=typed.convert(
                 rollout.status, Literal["running", "promoted", "reverted", "stopped"]
             ),
             id=rollout.id,
@@ -215,16 +216,16 @@ class ReplayState(msgspec.Struct, kw_only=True):
             progress: How far it is.
             whole: With the flips.
         """
-        asked = msgspec.convert(job.payload, ReplayAsk)
+        asked = typed.convert(job.payload, ReplayAsk)
         result = None
         if job.status == "succeeded" and job.result is not None:
-            result = msgspec.convert(job.result, Replayed)
+            result = typed.convert(job.result, Replayed)
             if not whole:
                 result = msgspec.structs.replace(result, flips=[], moves=[])
         done, total = progress or (None, None)
         return cls(
             job_id=job.id,
-            status=msgspec.convert(job.status, Literal["queued", "running", "succeeded", "failed"]),
+            status=typed.convert(job.status, Literal["queued", "running", "succeeded", "failed"]),
             model=asked.model,
             version=asked.version,
             against=asked.against,

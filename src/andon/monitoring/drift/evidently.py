@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from andon import typed
 from andon.errors import ConfigurationError, Unavailable
 from andon.monitoring.drift.report import FeatureDrift, findings
 from andon.store.drift_reports import DriftReports
@@ -171,7 +172,7 @@ def main(given: str, page: str) -> int:
     except ModuleNotFoundError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the parent reads it
         return _MISSING
-    made = msgspec.json.decode(Path(given).read_bytes(), type=Tables)
+    made = typed.decode(Path(given).read_bytes(), Tables)
     numbers = [name for name in made.current if name not in made.categories]
     definition = core.DataDefinition(
         numerical_columns=numbers, categorical_columns=made.categories or None

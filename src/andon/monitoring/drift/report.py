@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from andon import typed
+
 Verdict = Literal["drift", "none", "unknown"]
 
 MISSING = "missing values"
@@ -181,7 +183,7 @@ def findings(report: dict[str, Any]) -> Findings:
     Raises:
         msgspec.ValidationError: Another version of Andon wrote it, in a shape unknown here.
     """
-    return msgspec.convert(report, Findings)
+    return typed.convert(report, Findings)
 
 
 def moved(feature: FeatureDrift) -> str:

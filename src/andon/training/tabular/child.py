@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
+from andon import typed
+
 if TYPE_CHECKING:
     from andon.training.messages import Line, TrainRequest
 
@@ -55,12 +57,11 @@ def _request(path: Path) -> bytes:
 
 
 def _train(folder: Path, content: bytes, stream: BinaryIO) -> int:
-    import msgspec  # noqa: PLC0415 - after the number of threads is set, like all that follow
 
     from andon.errors import AndonError  # noqa: PLC0415
     from andon.training import messages  # noqa: PLC0415
 
-    request = msgspec.json.decode(content, type=messages.TrainRequest)
+    request = typed.decode(content, messages.TrainRequest)
     with _Teller(stream) as teller:
         try:
             _work(folder, request, teller)

@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from andon import typed
 from andon.runtimes.rows import CARD_KEY, INPUT, OUTPUT, SCHEMA_KEY, RowSchema, Value
 from andon.training.messages import ActiveModel, Comparison
 from andon.training.tabular import scoring
@@ -79,7 +80,7 @@ def _open(active: ActiveModel) -> tuple[Any, RowSchema, dict[str, Any]]:
     metadata = session.get_modelmeta().custom_metadata_map
     if SCHEMA_KEY not in metadata:
         raise _Incomparable("Its file does not say what rows it takes.")
-    schema = msgspec.json.decode(metadata[SCHEMA_KEY], type=RowSchema)
+    schema = typed.decode(metadata[SCHEMA_KEY], RowSchema)
     return session, schema, msgspec.json.decode(metadata.get(CARD_KEY, "{}"))
 
 

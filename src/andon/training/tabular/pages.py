@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 import yaml
 
+from andon import typed
 from andon.errors import InvalidRequest, NotFound, UnusableUpload
 from andon.registry.names import clean_model_name
 from andon.runtimes.row_card import CONTROL
@@ -172,7 +173,7 @@ def _converted(given: dict[str, Any], path: Path) -> dict[str, Any]:
     converted = {}
     for key, value in given.items():
         try:
-            converted[key] = msgspec.convert(value, kinds[key])
+            converted[key] = typed.convert(value, kinds[key])
         except msgspec.ValidationError as error:
             found = _AT.match(str(error))
             where = f"{key}.{found['where']}" if found and found["where"] else key

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import msgspec
 import polars as pl
 
+from andon import typed
 from andon.runtimes.rows import Feature, RowSchema, Value
 from andon.training.messages import Finding
 from andon.training.tabular.recipe import Recipe
@@ -226,7 +227,7 @@ def _date(name: str) -> Column:
 
 
 def _left_out(name: str, check: str, detail: str, severity: str, hint: str = "") -> Column:
-    finding = msgspec.convert(
+    finding = typed.convert(
         {
             "check": check,
             "severity": severity,

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from andon import typed
 from andon.training.messages import (
     Candidate,
     DataReport,
@@ -177,7 +178,7 @@ class Tracker:
     def _listen(self) -> None:
         *lines, self._unread = self._unread.split(b"\n")
         for line in lines:
-            answer = msgspec.json.decode(line, type=Answer)
+            answer = typed.decode(line, Answer)
             if answer.error:
                 self._give_up(answer.error)
                 return

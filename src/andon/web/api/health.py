@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Callable
 from datetime import timedelta
 
-import msgspec
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from andon import typed
 from andon.errors import AndonError
 from andon.platform import Platform
 from andon.store.clock import now
@@ -54,7 +54,7 @@ def router(platform: Platform) -> APIRouter:
             status = "healthy" if platform.engine.states() else "no_model"
         return reply(
             Health(
-                status=msgspec.convert(status, Health.__annotations__["status"]),
+                status=typed.convert(status, Health.__annotations__["status"]),
                 active_model=active,
                 redis_available=False,
                 queue_size=queued,

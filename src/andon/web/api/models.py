@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from andon import typed
 from andon.errors import Conflict, InvalidRequest, UnsupportedMedia, UnusableUpload
 from andon.monitoring import labels
 from andon.monitoring.comparison import RowComparison, compare_rows, stored_rows
@@ -283,7 +284,7 @@ def _stages(routes: APIRouter, platform: Platform) -> None:
             before, after = move(
                 platform.db, platform.deployments, name, version, wish.stage, wish.reason, "api"
             )
-            return msgspec.convert(
+            return typed.convert(
                 {
                     "message": f"Model v{version} moved to {after.status}",
                     "model": name,
@@ -354,9 +355,7 @@ def _wish(form: Form) -> _Wish:
     if "\x00" in notes:
         raise invalid("notes", "must not hold NUL characters")
     try:
-        options = msgspec.json.decode(
-            form.fields.get("options", "").strip() or "{}", type=dict[str, Any]
-        )
+        options = typed.decode(form.fields.get("options", "").strip() or "{}", dict[str, Any])
     except msgspec.DecodeError as error:
         raise InvalidRequest(
             f"The options are not valid: {error}.",

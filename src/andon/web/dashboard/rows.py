@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from andon import typed
 from andon.errors import AndonError
 from andon.monitoring import labels
 from andon.platform import Platform
@@ -39,7 +40,7 @@ def schema_of(record: ModelVersion | None) -> RowSchema | None:
     if not isinstance(told, dict):
         return None
     try:
-        return msgspec.convert(told, RowSchema, strict=False)
+        return typed.convert(told, RowSchema, strict=False)
     except msgspec.ValidationError:
         return None
 

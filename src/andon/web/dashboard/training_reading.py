@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from andon import model_charts
+from andon import model_charts, typed
 from andon.training.messages import (
     Agreement,
     Candidate,
@@ -101,7 +101,7 @@ def measured(report: Mapping[str, Any] | None) -> Measured | None:
     if not report:
         return None
     try:
-        return msgspec.convert(dict(report), Measured, strict=False)
+        return typed.convert(dict(report), Measured, strict=False)
     except (msgspec.ValidationError, TypeError):
         return None
 
