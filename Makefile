@@ -25,7 +25,7 @@ run: $(CORE) ## Start Andon with a detector and sample boards on http://127.0.0.
 	@exec $(BIN)/andon serve
 
 test: $(TEST) ## Install what tests need and run the suite
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(CHECK) ## Format, lint, strict types, import direction, docs in step with code
 	@$(BIN)/ruff format --check --output-format concise .

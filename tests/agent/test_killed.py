@@ -1,11 +1,14 @@
 """``kill -9`` of the process that acts, at every step: it neither repeats nor forgets."""
 
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
 from tests.agent.conftest import build
-from tests.store.builders import add_version, start_program
+from tests.store.builders import add_version
+from tests.support.forks import Forks
 
 from andon.store.clock import now
 from andon.store.database import Database
@@ -79,11 +82,22 @@ _POLICY = (
 )
 
 
-def die_at(path, what: str, place: str) -> None:
-    """Let a process of its own die at a place."""
-    program = start_program(_PROGRAM, path, what, place)
-    output, errors = program.communicate(timeout=60)
-    assert program.returncode == -signal.SIGKILL, output + errors
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Where the processes that die come from."""
+    with closing(Forks(tmp_path_factory.mktemp("forks"), "tests.agent.conftest")) as made:
+        yield made
+
+
+@pytest.fixture
+def die_at(forks: Forks) -> Callable[..., None]:
+    """Lets a process of its own die at a place."""
+
+    def die(path, what: str, place: str) -> None:
+        done = forks.run(_PROGRAM, path, what, place)
+        assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+
+    return die
 
 
 @pytest.fixture
@@ -101,7 +115,7 @@ def place(sqlite_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", _PLACES)
-def test_a_rollback_is_neither_repeated_nor_forgotten(place, step):
+def test_a_rollback_is_neither_repeated_nor_forgotten(place, die_at, step):
     """The next process finishes it; what serves was changed once."""
     path, db = place
     die_at(path, "rollback", step)
@@ -118,7 +132,7 @@ def test_a_rollback_is_neither_repeated_nor_forgotten(place, step):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", _PLACES)
-def test_a_training_is_neither_begun_twice_nor_forgotten(place, step, monkeypatch):
+def test_a_training_is_neither_begun_twice_nor_forgotten(place, die_at, step, monkeypatch):
     """Its run has the action's id."""
     path, db = place
     die_at(path, "retrain", step)
@@ -144,7 +158,7 @@ def test_a_training_is_neither_begun_twice_nor_forgotten(place, step, monkeypatc
 
 
 @pytest.mark.slow
-def test_killed_three_times_it_has_failed_and_people_know(place):
+def test_killed_three_times_it_has_failed_and_people_know(place, die_at):
     """It may be what kills the process."""
     path, db = place
     for _ in range(3):

@@ -318,14 +318,15 @@ class Dead:
         raise NotDelivered("nobody listens")
 
 
-def test_a_trip_is_acted_on_at_once_where_this_process_watches(house: House):
+def test_a_trip_is_acted_on_at_once_where_this_process_watches(
+    house: House, monkeypatch: pytest.MonkeyPatch
+):
     """An alert, and the agent: the next pulse is woken for it."""
+    monkeypatch.setattr(module, "PULSE_SECONDS", 600.0)
     house.watch.start()
     until(lambda: house.acted.ticks > 0)
-    begin = time.monotonic()
     house.wire.trip(trip(house.db))
     until(lambda: house.acted.trips)
-    assert time.monotonic() - begin < 0.9
     assert house.acted.trips == [("pcb", 1, "v1 crashed 5 times.")]
     (alert,) = [one for one in house.db.alerts.open() if one.group_key == f"pcb:v1{TRIP}"]
     assert (alert.severity, alert.title, alert.model_version) == ("critical", "pcb v1 fails", 1)

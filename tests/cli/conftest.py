@@ -1,6 +1,7 @@
 """A home with models, pictures, and a way to run a command as a person does."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,8 +83,20 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def _first_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("first") / "home"
+
+
 @pytest.fixture
-def serving(andon: Andon, detector: Path) -> Andon:
-    """Runs ``andon …`` where version 1 of pcb is active."""
-    assert andon("models", "add", detector).code == 0
+def serving(andon: Andon, detector: Path, home: Path, _first_home: Path) -> Andon:
+    """Runs ``andon …`` where version 1 of pcb is active.
+
+    The first test adds it; the others get a copy of what that left, for adding takes a moment.
+    """
+    if _first_home.exists():
+        shutil.copytree(_first_home, home)
+    else:
+        assert andon("models", "add", detector).code == 0
+        shutil.copytree(home, _first_home)
     return andon

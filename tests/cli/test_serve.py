@@ -48,14 +48,28 @@ class Serving:
         return self.process.returncode
 
 
-@pytest.fixture
-def server(home: Path) -> Iterator[Serving]:
-    """A server on the home of this test; killed if the test left it running."""
-    running = Serving()
-    yield running
+def ended(running: Serving) -> None:
+    """Kill a server if a test left it running."""
     if running.process.poll() is None:
         running.process.kill()
         running.process.communicate()
+
+
+@pytest.fixture
+def server(home: Path) -> Iterator[Serving]:
+    """A server on the home of this test."""
+    running = Serving()
+    yield running
+    ended(running)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Serving, str, Path]]:
+    """A server for the tests that leave it as it is, its address, and its home."""
+    home = tmp_path_factory.mktemp("house") / "home"
+    running = Serving("--home", str(home))
+    yield running, running.address(), home
+    ended(running)
 
 
 def get(address: str) -> dict[str, object]:
@@ -65,9 +79,9 @@ def get(address: str) -> dict[str, object]:
         return document
 
 
-def test_the_first_lines_say_what_to_open_and_try(server: Serving, home: Path) -> None:
+def test_the_first_lines_say_what_to_open_and_try(house: tuple[Serving, str, Path]) -> None:
     """The address answers, and the home, a command to try and how to stop are named."""
-    address = server.address()
+    server, address, home = house
     assert get(f"{address}/health")["status"] == "no_model"
     said = "".join(server.lines)
     assert said.startswith("Andon ")
@@ -95,17 +109,20 @@ def test_a_running_server_notices_what_the_terminal_activates(
     assert get(f"{address}/health")["active_model"] == 1
 
 
-def test_a_second_server_on_the_same_home_is_refused(server: Serving, andon: Andon) -> None:
+def test_a_second_server_on_the_same_home_is_refused(
+    house: tuple[Serving, str, Path], andon: Andon
+) -> None:
     """Two servers would fight over one folder."""
-    server.address()
-    done = andon("serve", "--port", 0)
+    done = andon("serve", "--port", 0, "--home", house[2])
     assert done.code == 1
     assert "Another Andon server" in done.err
 
 
-def test_a_taken_port_is_one_line(server: Serving, andon: Andon, tmp_path: Path) -> None:
+def test_a_taken_port_is_one_line(
+    house: tuple[Serving, str, Path], andon: Andon, tmp_path: Path
+) -> None:
     """The error says what to do, before anything was started."""
-    port = server.address().rpartition(":")[2]
+    port = house[1].rpartition(":")[2]
     done = andon("serve", "--port", port, "--home", tmp_path / "second")
     assert done.code == 1
     assert "already in use" in done.err

@@ -3,14 +3,12 @@
 import contextlib
 import itertools
 import json
-import os
 import re
 import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +19,7 @@ from sqlalchemy import make_url
 from structlog.testing import capture_logs
 from tests.support.broker import Broker, Publisher, publishing, running, until
 from tests.support.floor import Told, at, register, state, stored_sums, sums, units
+from tests.support.forks import Forks
 from tests.support.gate import Gate, gated
 from tests.support.policy import absent
 
@@ -440,6 +439,14 @@ main()
 """
 
 
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Where the servers that die come from."""
+    modules = ("tests.serving.crashing", "andon.cli.main", "andon.cli.serve", "andon.web.server")
+    with contextlib.closing(Forks(tmp_path_factory.mktemp("forks"), *modules)) as made:
+        yield made
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("when", "what"),
@@ -450,7 +457,13 @@ main()
     ],
 )
 def test_kill_9_loses_nothing_and_doubles_nothing(
-    where: str, broker: Broker, camera: Publisher, tmp_path: Path, when: str, what: str
+    where: str,
+    broker: Broker,
+    camera: Publisher,
+    forks: Forks,
+    tmp_path: Path,
+    when: str,
+    what: str,
 ):
     """`andon serve` dies between receipt, commit and acknowledgement; the next one goes on."""
     db = Database(where)
@@ -462,19 +475,13 @@ def test_kill_9_loses_nothing_and_doubles_nothing(
     for event in events:
         camera.send(EVENTS, event.json())
     camera.send(EVENTS, b"poison")
-    environment = {
-        **os.environ,
-        "ANDON_HOME": str(home),
-        "ANDON_MQTT_URL": broker.url,
-        "ANDON_DATABASE_URL": where if "://" in where else f"sqlite:///{where}",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", _DYING, when, what],
-        cwd=Path(__file__).parents[2],
-        env=environment,
-        capture_output=True,
-        timeout=60,
-        check=False,
+    done = forks.run(
+        _DYING,
+        when,
+        what,
+        ANDON_HOME=str(home),
+        ANDON_MQTT_URL=broker.url,
+        ANDON_DATABASE_URL=where if "://" in where else f"sqlite:///{where}",
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     floor.start()

@@ -150,7 +150,7 @@ def test_the_baseline_survives_the_pruning_of_the_log(sqlite_db: Database) -> No
     version = rows_version(sqlite_db)
     store(sqlite_db, quiet_rows(version, FULL))
     look(sqlite_db, version)
-    sqlite_db.predictions.delete_before(now() + timedelta(hours=1))
+    sqlite_db.retention.delete_predictions(now() + timedelta(hours=1))
     sqlite_db.metrics.prune(now() + timedelta(hours=1))
     baseline = Baselines(sqlite_db, 100).get(version)
     assert baseline is not None

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.serving.boards import board
 
+from andon.jobs import queue
 from andon.platform import Platform
 from andon.settings import Settings
 
@@ -45,6 +46,8 @@ def arm(when: str, where: str, call: int = 1) -> None:
 def main(home: str, action: str, when: str, where: str, argument: str) -> None:
     """Do it, and die on the way."""
     settings = Settings(home=Path(home), _env_file=None, watch=False, inference_threads=1)
+    # Long, so that who waited for it to end would be found waiting.
+    queue.LEASE = 600.0
     platform = Platform(settings)
     platform.start()
     if action == "jobs":

@@ -12,7 +12,10 @@ from andon.store.database import Database
 from andon.store.factory_records import DUPLICATE, STORED
 
 _EXAMPLES = settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    # On either database, so there are twice as many.
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 _NAMES = ("working", "idle", "absent", "units", "events")
 

@@ -52,6 +52,20 @@ def works(fresh: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         fresh.client.post(f"/api/training/{run.id}/cancel")
 
 
+@pytest.fixture(scope="module")
+def _idle_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    made = Site(tmp_path_factory.mktemp("idle") / "home")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def idle(_idle_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Works:
+    """One server for the tests that queue no training."""
+    monkeypatch.setattr(catalog, "missing_packages", list)
+    return Works(_idle_site, tmp_path / "outcome")
+
+
 @pytest.mark.parametrize("path", ["/retrain", "/api/retrain"])
 def test_a_training_is_queued_and_becomes_a_version(works: Works, path: str):
     """From the wish to the version, with report, log and job."""
@@ -80,11 +94,11 @@ def test_nothing_said_means_the_default_model(works: Works):
 
 
 @pytest.mark.parametrize("name", ["data", "target", "drop", "candidates", "options", "telemetry"])
-def test_a_caller_names_no_files(works: Works, tmp_path: Path, name: str):
+def test_a_caller_names_no_files(idle: Works, tmp_path: Path, name: str):
     """Neither as data nor as a recipe; nothing is queued."""
-    problem(works.retrain(model="heart-disease", **{name: [str(tmp_path)]}), 422, name)
-    assert works.retrain(recipe=str(tmp_path)).status_code in {404, 422}
-    assert works.client.get("/api/training").json()["trainings"] == []
+    problem(idle.retrain(model="heart-disease", **{name: [str(tmp_path)]}), 422, name)
+    assert idle.retrain(recipe=str(tmp_path)).status_code in {404, 422}
+    assert idle.client.get("/api/training").json()["trainings"] == []
 
 
 def test_one_at_a_time_per_model(works: Works):
@@ -165,33 +179,33 @@ def test_a_training_that_fails_says_why(works: Works):
         ([], 422, ()),
     ],
 )
-def test_what_cannot_be_trained_is_refused(works: Works, body, status: int, words):
+def test_what_cannot_be_trained_is_refused(idle: Works, body, status: int, words):
     """With the field, or the nearest name; no file of the server can be named."""
-    problem(works.client.post("/retrain", json=body), status, *words)
-    assert works.client.get("/api/training").json()["trainings"] == []
+    problem(idle.client.post("/retrain", json=body), status, *words)
+    assert idle.client.get("/api/training").json()["trainings"] == []
 
 
-def test_what_is_no_json_is_refused(works: Works):
+def test_what_is_no_json_is_refused(idle: Works):
     """As everywhere."""
-    problem(works.client.post("/retrain", content=b"{"), 400)
-    problem(works.client.post("/retrain", content=b"[" * 60_000), 400, "not valid JSON")
-    problem(works.client.post("/retrain", content=b'{"reason": "' + b"x" * 70_000 + b'"}'), 413)
+    problem(idle.client.post("/retrain", content=b"{"), 400)
+    problem(idle.client.post("/retrain", content=b"[" * 60_000), 400, "not valid JSON")
+    problem(idle.client.post("/retrain", content=b'{"reason": "' + b"x" * 70_000 + b'"}'), 413)
 
 
-def test_without_the_extra_it_says_what_to_install(works: Works, monkeypatch):
+def test_without_the_extra_it_says_what_to_install(idle: Works, monkeypatch):
     """Before anything is queued."""
     monkeypatch.setattr(catalog, "missing_packages", lambda: ["optuna", "polars"])
-    problem(works.retrain(), 409, "optuna", "pip install 'andon[train]'")
-    assert works.client.get("/api/training").json()["trainings"] == []
+    problem(idle.retrain(), 409, "optuna", "pip install 'andon[train]'")
+    assert idle.client.get("/api/training").json()["trainings"] == []
 
 
-def test_unknown_runs_are_not_found(works: Works):
+def test_unknown_runs_are_not_found(idle: Works):
     """By every route."""
     run = uuid7()
     for path in ("", "/log", "/report"):
-        problem(works.client.get(f"/api/training/{run}{path}"), 404, run)
-    problem(works.client.post(f"/api/training/{run}/cancel"), 404, run)
-    assert works.client.get("/api/training/nonsense").status_code == 422
+        problem(idle.client.get(f"/api/training/{run}{path}"), 404, run)
+    problem(idle.client.post(f"/api/training/{run}/cancel"), 404, run)
+    assert idle.client.get("/api/training/nonsense").status_code == 422
 
 
 def test_lists_are_filtered_and_paged(works: Works):
