@@ -24,6 +24,7 @@ run: $(CORE) ## Start Andon with a detector and sample boards on http://127.0.0.
 	@$(BIN)/andon demo --if-empty
 	@exec $(BIN)/andon serve
 
+# Compiled tests are kept even where the shell says otherwise: each worker would compile them all.
 test: $(TEST) ## Install what tests need and run the suite
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
