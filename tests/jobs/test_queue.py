@@ -36,7 +36,7 @@ def running(db, tmp_path):
         one.stop()
 
 
-def until_done(db, job_id: str, seconds: float = 10.0):
+def until_done(db, job_id: str, seconds: float = 40.0):
     """The job, once it has ended."""
     deadline = time.monotonic() + seconds
     while (job := db.jobs.get(job_id)).status not in {"succeeded", "failed"}:

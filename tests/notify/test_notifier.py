@@ -67,7 +67,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return by
 
 
-def until(condition: Callable[[], Any], seconds: float = 5.0) -> None:
+def until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
     """Wait for something that a thread does."""
     end = time.monotonic() + seconds
     while not condition():

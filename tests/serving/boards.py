@@ -29,7 +29,7 @@ def spot_model(path: Path, *, name: str = "PCB Detection", labels=("spot",), **n
     return onnx_models.yolov8_spot(path, labels=labels, metadata=metadata, **net)
 
 
-def until(what: Callable[[], object], seconds: float = 10.0) -> None:
+def until(what: Callable[[], object], seconds: float = 40.0) -> None:
     """Wait until something is true, and fail if it does not become so."""
     deadline = time.monotonic() + seconds
     while not what():

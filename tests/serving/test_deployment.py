@@ -190,7 +190,7 @@ def test_what_another_process_activates_serves_soon(serving):
     beside.start(serve=False)
     beside.deploy(serving.file("second"))
     beside.stop()
-    until(lambda: serving.ask().model_version == 2, seconds=3)
+    until(lambda: serving.ask().model_version == 2)
     assert serving.engine.states()["pcb"].loaded
 
 
@@ -201,7 +201,7 @@ def test_a_rollback_of_another_process_counts(serving):
     beside.start(serve=False)
     beside.platform.rollback("pcb", "By hand", "test")
     beside.stop()
-    until(lambda: serving.ask().model_version == 1, seconds=3)
+    until(lambda: serving.ask().model_version == 1)
     counted = serving.platform.collector.get_sample_value("pcb_model_rollbacks_total")
     assert counted == 1
 
@@ -213,13 +213,13 @@ def test_what_another_process_activates_and_cannot_be_loaded_is_told(serving):
     good = stored.read_bytes()
     stored.write_bytes(b"rust")
     serving.platform.db.models.set_active("pcb", 2, reason="elsewhere", actor="other")
-    until(lambda: serving.engine.states()["pcb"].problem, seconds=3)
+    until(lambda: serving.engine.states()["pcb"].problem)
     state = serving.engine.states()["pcb"]
     assert (state.version, state.serving, state.loaded) == (2, 1, False)
     assert "v1 goes on serving" in state.problem
     assert serving.ask().model_version == 1
     serving.platform.db.models.set_active("pcb", 1, reason="back", actor="other")
-    until(lambda: serving.engine.states()["pcb"].loaded, seconds=3)
+    until(lambda: serving.engine.states()["pcb"].loaded)
     assert serving.engine.states()["pcb"].problem == ""
     stored.write_bytes(good)
     serving.platform.db.models.mark_damaged(serving.platform.db.models.get("pcb", 2).id, "")

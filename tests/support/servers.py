@@ -113,7 +113,7 @@ def servers(folder: Path, count: int = 1, **settings: Any) -> Iterator[list[Serv
             one.end()
 
 
-def until(look: Callable[[], Any], seconds: float = 15.0, pause: float = 0.05) -> float:
+def until(look: Callable[[], Any], seconds: float = 40.0, pause: float = 0.05) -> float:
     """Wait until something is so; how long that took, seconds."""
     began = time.monotonic()
     while not look():
