@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
+import hypothesis
 import pytest
 from sqlalchemy import Connection
 
@@ -20,6 +21,11 @@ from andon.store import schema
 from andon.store.connections import Connections
 
 _LOCAL = {"127.0.0.1", "::1", "localhost", "testserver", "", None}
+
+
+# Every run draws other examples: fewer of them keep the suite short, and many runs see many.
+hypothesis.settings.register_profile("andon", max_examples=50)
+hypothesis.settings.load_profile("andon")
 
 
 def _settings_names() -> set[str]:
