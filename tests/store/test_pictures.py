@@ -73,6 +73,30 @@ def test_no_picture_is_kept_when_the_disk_is_nearly_full(tmp_path: Path):
     assert _files(pictures) == []
 
 
+def test_the_disk_is_asked_for_its_room_seldom_and_always_when_it_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Not for every picture; but none is refused on what was read before."""
+    asked: list[Path] = []
+    real = os.statvfs
+
+    def watch(folder: Path) -> os.statvfs_result:
+        asked.append(folder)
+        return real(folder)
+
+    monkeypatch.setattr(os, "statvfs", watch)
+    monkeypatch.setattr("andon.store.pictures._ROOM_SECONDS", 3600.0)
+    pictures = Pictures(tmp_path, min_free_bytes=0)
+    for number in range(5):
+        _put(pictures, number, days=0)
+    assert len(asked) == 1
+    pictures.min_free_bytes = 1 << 60
+    assert not pictures.put(_SHA, _DATA, "JPEG")
+    pictures.min_free_bytes = 0
+    assert pictures.put(_SHA, _DATA, "JPEG")
+    assert len(asked) == 2
+
+
 def test_a_full_disk_leaves_nothing_half_written(small_disk: Path):
     """The temporary file is gone; a picture that fits is kept."""
     pictures = Pictures(small_disk / "uploads")

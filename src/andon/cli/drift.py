@@ -40,16 +40,15 @@ Page = Annotated[
         "--html", metavar="FILE", help="Write the report as a page, too.", show_default=False
     ),
 ]
+ReportId = Annotated[
+    str | None,
+    typer.Argument(metavar="[ID]", help="Of a report. Default: the newest.", show_default=False),
+]
 
 
 @app.command(short_help="Show a report.")
 def show(
-    report_id: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[ID]", help="Of a report. Default: the newest.", show_default=False
-        ),
-    ] = None,
+    report_id: ReportId = None,
     home: Home = None,
     model: Model = None,
     version: Version = None,
@@ -194,12 +193,7 @@ def reports(
 
 @app.command(short_help="Make a full Evidently page.")
 def full(
-    report_id: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[ID]", help="Of a report. Default: the newest.", show_default=False
-        ),
-    ] = None,
+    report_id: ReportId = None,
     home: Home = None,
     model: Model = None,
     as_json: Json = False,

@@ -1,8 +1,8 @@
 """Stops ONNX Runtime runs that exceed their deadline.
 
 ONNX Runtime looks at `RunOptions.terminate` between nodes. One thread per process sets it
-on runs that are late. It sleeps until the first of them can be: a thread that looked every few
-milliseconds would take a core from the inference it watches.
+on runs that are late. It sleeps until the first of them can be: looking every few
+milliseconds would interrupt the inference that it watches.
 """
 
 import itertools

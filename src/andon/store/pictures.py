@@ -182,7 +182,7 @@ class Pictures:
 def _write_file(path: str, data: bytes) -> None:
     """With three system calls: after each, this thread must wait for Python's lock again.
 
-    Python's own files make six, which kept an answer waiting for a fifth of a millisecond more.
+    Python's own files make six.
     """
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     try:
